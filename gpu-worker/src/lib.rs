@@ -1,1 +1,1 @@
-//! worker
+//! One worker: it loads models on libtorch, runs them, and streams what happens while it happens.

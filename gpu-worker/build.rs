@@ -6,8 +6,9 @@ fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-changed=src/memory/shim.cpp");
     let libtorch = PathBuf::from(env::var("LIBTORCH").expect("LIBTORCH names the libtorch folder"));
-    let libtorch = fs::canonicalize(&libtorch)
-        .unwrap_or_else(|_| panic!("{} is missing: run `python3 deploy/libtorch.py`", libtorch.display()));
+    let libtorch = fs::canonicalize(&libtorch).unwrap_or_else(|_| {
+        panic!("{} is missing: run `python3 deploy/libtorch.py`", libtorch.display())
+    });
 
     cc::Build::new()
         .cpp(true)

@@ -1,1 +1,3 @@
 //! One worker: it loads models on libtorch, runs them, and streams what happens while it happens.
+
+pub mod hub;

@@ -1,0 +1,65 @@
+//! The task of a `diffusers` pipeline, by the class that its `model_index.json` names.
+
+use serde_json::Value;
+
+/// Parts of a diffusers pipeline's class name; the first that fits counts.
+const BY_PIPELINE: [(&str, &str); 53] = [
+    ("ImageToVideo", "image-to-video"),
+    ("StableVideoDiffusion", "image-to-video"),
+    ("I2VGenXL", "image-to-video"),
+    ("LTXCondition", "image-to-video"),
+    ("VideoToVideo", "video-to-video"),
+    ("TextToVideo", "text-to-video"),
+    ("AnimateDiff", "text-to-video"),
+    ("CogVideoX", "text-to-video"),
+    ("HunyuanVideo", "text-to-video"),
+    ("LTX", "text-to-video"),
+    ("Wan", "text-to-video"),
+    ("Mochi", "text-to-video"),
+    ("Allegro", "text-to-video"),
+    ("Latte", "text-to-video"),
+    ("ShapEImg2Img", "image-to-3d"),
+    ("ShapE", "text-to-3d"),
+    ("AudioLDM", "text-to-audio"),
+    ("MusicLDM", "text-to-audio"),
+    ("StableAudio", "text-to-audio"),
+    ("AceStep", "text-to-audio"),
+    ("DanceDiffusion", "text-to-audio"),
+    ("MarigoldDepth", "depth-estimation"),
+    ("Upscale", "image-super-resolution"),
+    ("SuperResolution", "image-super-resolution"),
+    ("Img2Img", "image-to-image"),
+    ("Inpaint", "image-to-image"),
+    ("Pix2Pix", "image-to-image"),
+    ("Edit", "image-to-image"),
+    ("Fill", "image-to-image"),
+    ("Kontext", "image-to-image"),
+    ("ImageVariation", "image-to-image"),
+    ("DDPM", "unconditional-image-generation"),
+    ("DDIM", "unconditional-image-generation"),
+    ("PNDM", "unconditional-image-generation"),
+    ("ScoreSde", "unconditional-image-generation"),
+    ("KarrasVe", "unconditional-image-generation"),
+    ("ConsistencyModelPipeline", "unconditional-image-generation"),
+    ("LDMPipeline", "unconditional-image-generation"),
+    ("StableDiffusion", "text-to-image"),
+    ("StableCascade", "text-to-image"),
+    ("Wuerstchen", "text-to-image"),
+    ("Flux", "text-to-image"),
+    ("PixArt", "text-to-image"),
+    ("Kandinsky", "text-to-image"),
+    ("Sana", "text-to-image"),
+    ("Lumina", "text-to-image"),
+    ("HunyuanDiT", "text-to-image"),
+    ("AuraFlow", "text-to-image"),
+    ("CogView", "text-to-image"),
+    ("QwenImage", "text-to-image"),
+    ("ZImage", "text-to-image"),
+    ("Kolors", "text-to-image"),
+    ("LatentConsistencyModel", "text-to-image"),
+];
+
+pub(super) fn by_pipeline(index: &Value) -> Option<&'static str> {
+    let class = index.get("_class_name")?.as_str()?;
+    BY_PIPELINE.iter().find(|(part, _)| class.contains(part)).map(|(_, task)| *task)
+}

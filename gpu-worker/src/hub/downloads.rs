@@ -13,21 +13,22 @@ use futures::{
 
 use super::{HubError, transfer::Transfer};
 
-type Outcome = Shared<BoxFuture<'static, Result<(), HubError>>>;
+type Running = BoxFuture<'static, Result<(), HubError>>;
+
+/// A download that lives as long as its shares do, and its bytes that are there.
+type Active = (WeakShared<Running>, Arc<AtomicU64>);
 
 /// A share of a download. It runs while somebody polls a share, and stops (its partial file stays)
 /// when the last share is dropped.
 pub(super) struct Download {
-    pub(super) outcome: Outcome,
+    pub(super) outcome: Shared<Running>,
     /// Bytes of the blob that are there.
     pub(super) done: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
 pub(super) struct Downloads {
-    active: Mutex<
-        HashMap<PathBuf, (WeakShared<BoxFuture<'static, Result<(), HubError>>>, Arc<AtomicU64>)>,
-    >,
+    active: Mutex<HashMap<PathBuf, Active>>,
 }
 
 impl Downloads {

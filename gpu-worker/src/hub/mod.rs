@@ -3,6 +3,7 @@
 //! `hf-hub` gives the type of the Hub's facts; requests, downloads and the cache are our own, because
 //! resuming, verifying, following another process's download, stall detection and offline mode need to be.
 
+mod answers;
 mod arriving;
 mod cache;
 mod client;
@@ -23,7 +24,7 @@ mod transfer;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -76,6 +77,9 @@ impl HubConfig {
     }
 }
 
+/// What (model, revision) was, and when the Hub said so.
+type Resolved = HashMap<(String, String), (Instant, Arc<Listing>)>;
+
 /// Finds models. Clones share everything.
 #[derive(Clone)]
 pub struct Hub {
@@ -86,8 +90,7 @@ struct Inner {
     config: HubConfig,
     client: Arc<Client>,
     downloads: Downloads,
-    /// What (model, revision) was, and when the Hub said so.
-    resolved: Mutex<HashMap<(String, String), (Instant, Arc<Listing>)>>,
+    resolved: Mutex<Resolved>,
 }
 
 impl Hub {
@@ -212,9 +215,7 @@ impl Hub {
         })
     }
 
-    fn resolved(
-        &self,
-    ) -> std::sync::MutexGuard<'_, HashMap<(String, String), (Instant, Arc<Listing>)>> {
+    fn resolved(&self) -> MutexGuard<'_, Resolved> {
         self.inner.resolved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -100,8 +100,11 @@ impl PartialBlob {
     /// Forgets everything that is there.
     pub(super) fn restart(&mut self) -> Result<(), HubError> {
         self.digest = ContentDigest::new(&self.etag, self.size);
-        self.written = 0;
         self.resumed = false;
+        if self.written == 0 {
+            return Ok(());
+        }
+        self.written = 0;
         self.file
             .set_len(0)
             .and_then(|()| self.file.rewind())

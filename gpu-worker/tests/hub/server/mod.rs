@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::State, http::HeaderMap, http::Method, http::Uri, response::Response};
+use axum::{Router, extract::State, http::HeaderMap, http::Uri, response::Response};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use tokio::{net::TcpListener, sync::Notify};
@@ -35,7 +35,6 @@ pub enum Fault {
 /// One request as it came in.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    pub method: Method,
     /// Path and query, still escaped.
     pub target: String,
     pub range: Option<String>,
@@ -143,11 +142,11 @@ impl World {
 
 type Shared = State<Arc<Mutex<World>>>;
 
-fn note(world: &mut World, method: Method, uri: &Uri, headers: &HeaderMap, at_storage: bool) {
+fn note(world: &mut World, uri: &Uri, headers: &HeaderMap, at_storage: bool) {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     let target = uri.path_and_query().unwrap().to_string();
     let (range, authorization) = (text("range"), text("authorization"));
-    world.seen.push(Seen { method, target, range, authorization, at_storage });
+    world.seen.push(Seen { target, range, authorization, at_storage });
 }
 
 async fn serve(router: Router) -> String {

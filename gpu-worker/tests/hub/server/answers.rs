@@ -22,7 +22,7 @@ pub(super) async fn hub(
     headers: HeaderMap,
 ) -> Response {
     let mut world = world.lock().unwrap();
-    note(&mut world, method.clone(), &uri, &headers, false);
+    note(&mut world, &uri, &headers, false);
     let path = uri.path();
     if let Some(rest) = path.strip_prefix("/api/models/") {
         let (model, kind, revision) = if let Some((model, revision)) = rest.split_once("/revision/")
@@ -72,12 +72,11 @@ pub(super) async fn hub(
 /// The host to which LFS files are redirected.
 pub(super) async fn storage(
     State(world): State<Arc<Mutex<World>>>,
-    method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let mut world = world.lock().unwrap();
-    note(&mut world, method, &uri, &headers, true);
+    note(&mut world, &uri, &headers, true);
     let etag = uri.path().trim_start_matches("/blob/").to_owned();
     let fault = world.fault(&etag);
     let files = world.models.values().flat_map(|(_, files)| files.values());

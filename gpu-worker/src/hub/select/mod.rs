@@ -1,5 +1,7 @@
 //! Which files of a repository hold its weights. Pure: file names, `config.json` and the shard index in, paths out.
 
+mod formats;
+
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
@@ -9,27 +11,6 @@ use super::RepoFile;
 
 /// Names that `transformers` and `diffusers` give to weights, before `.safetensors`.
 const STEMS: [&str; 3] = ["model", "diffusion_pytorch_model", "pytorch_model"];
-
-/// File endings of formats that are not read, with their names. Earlier ones are the better explanation.
-const OTHER_FORMATS: [(&str, &str); 17] = [
-    (".gguf", "GGUF"),
-    ("pytorch_model.bin", "PyTorch pickle (.bin)"),
-    ("pytorch_model.bin.index.json", "PyTorch pickle (.bin)"),
-    ("openvino_model.bin", "OpenVINO"),
-    ("openvino_model.xml", "OpenVINO"),
-    (".onnx", "ONNX"),
-    ("tf_model.h5", "TensorFlow"),
-    ("saved_model.pb", "TensorFlow"),
-    (".h5", "TensorFlow"),
-    (".msgpack", "Flax"),
-    (".tflite", "TensorFlow Lite"),
-    (".mlmodel", "Core ML"),
-    (".nemo", "NeMo"),
-    (".ckpt", "PyTorch pickle (.ckpt)"),
-    (".pth", "PyTorch pickle (.pth)"),
-    (".pt", "PyTorch pickle (.pt)"),
-    (".bin", "PyTorch pickle (.bin)"),
-];
 
 /// What is being looked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -108,11 +89,11 @@ pub fn select_weights(
     query: WeightsQuery<'_>,
     index: Option<&str>,
 ) -> Result<WeightFiles, SelectError> {
-    if let Some(format) = quantisation(files, query) {
+    if let Some(format) = formats::quantisation(files, query) {
         return Err(SelectError::FormatNotSupported { format });
     }
     let Some(candidate) = best(files, query) else {
-        return Err(explain(files, query.folder));
+        return Err(formats::explain(files, query.folder));
     };
     let variant = candidate.variant.map(str::to_owned);
     let path = candidate.path.to_owned();
@@ -179,60 +160,6 @@ fn candidate<'a>(path: &'a str, folder: &str) -> Option<(usize, Candidate<'a>)> 
             variant.is_none_or(|variant| !variant.is_empty() && !variant.contains(['.', '-']));
         plain.then_some((rank, Candidate { path, variant, is_index }))
     })
-}
-
-/// The name of a quantisation, as the configuration states it.
-fn quantisation(files: &[RepoFile], query: WeightsQuery<'_>) -> Option<String> {
-    let config = query.config;
-    if let Some(quantisation) =
-        config.and_then(|config| config.get("quantization_config")).filter(|it| it.is_object())
-    {
-        let flag = |name: &str| quantisation.get(name).and_then(Value::as_bool) == Some(true);
-        let method = match quantisation.get("quant_method").and_then(Value::as_str) {
-            Some(method) => method,
-            None if flag("load_in_4bit") || flag("load_in_8bit") => "bitsandbytes",
-            None => "of a method that its quantization_config does not name",
-        };
-        return Some(match method {
-            "gptq" => "GPTQ".to_owned(),
-            "awq" => "AWQ".to_owned(),
-            other => format!("quantised: {}", other.chars().take(60).collect::<String>()),
-        });
-    }
-    let mlx = config
-        .and_then(|config| config.get("quantization"))
-        .is_some_and(|it| it.get("bits").is_some());
-    if mlx {
-        return Some("MLX, quantised".to_owned());
-    }
-    let gptq = inside(query.folder, "quantize_config.json");
-    files.iter().any(|file| file.path == gptq).then(|| "GPTQ".to_owned())
-}
-
-/// Why there is nothing to load.
-fn explain(files: &[RepoFile], folder: &str) -> SelectError {
-    let names: Vec<&str> = files.iter().filter_map(|file| name_in(&file.path, folder)).collect();
-    if names.iter().any(|name| name.starts_with("adapter_model.")) {
-        return SelectError::FormatNotSupported {
-            format: "an adapter (PEFT) without its base model".to_owned(),
-        };
-    }
-    // Exports are often in a folder of their own (`onnx/`), so that deeper files explain too.
-    let deeper: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
-    for names in [names, deeper] {
-        if let Some((_, format)) =
-            OTHER_FORMATS.iter().find(|(end, _)| names.iter().any(|name| name.ends_with(end)))
-        {
-            return SelectError::FormatNotSupported { format: (*format).to_owned() };
-        }
-        if let Some(name) = names.iter().find(|name| name.ends_with(".safetensors")) {
-            let format =
-                format!("safetensors under a name that says nothing of their layout ({name})");
-            return SelectError::FormatNotSupported { format };
-        }
-    }
-    let place = if folder.is_empty() { "its root".to_owned() } else { format!("{folder}/") };
-    SelectError::NoWeights { place }
 }
 
 /// The name of a file directly in `folder`.

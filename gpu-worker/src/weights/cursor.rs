@@ -33,7 +33,7 @@ impl<'a> Weights<'a> {
     pub fn get(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
         let name = self.full(name);
         let Some(tensor) = self.checkpoint.tensors.get(&name) else {
-            let zeros = Tensor::f_zeros([1], (self.kind(), self.device()))
+            let zeros = Tensor::f_zeros([0i64; 0], (self.kind(), self.device()))
                 .and_then(|zero| zero.f_expand(shape, false));
             let zeros =
                 zeros.map_err(|source| WeightsError::Torch { tensor: name.clone(), source })?;

@@ -261,3 +261,7 @@ impl<'de> Visitor<'de> for RawHeaderVisitor {
         Ok(RawHeader { metadata: metadata.unwrap_or_default(), tensors })
     }
 }
+
+#[cfg(test)]
+#[path = "header_tests.rs"]
+mod tests;

@@ -61,7 +61,7 @@ mod tests {
     fn refuses_what_is_not_an_index() {
         for (json, expected) in [
             ("", "EOF while parsing"),
-            ("[]", "invalid type"),
+            ("[]", "invalid length 0"),
             ("{}", "missing field `weight_map`"),
             (r#"{"weight_map": {}}"#, "weight_map is empty"),
             (r#"{"weight_map": {"a": 1}}"#, "invalid type"),

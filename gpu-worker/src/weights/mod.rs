@@ -20,3 +20,6 @@ pub use self::{
     load::{Access, LoadProgress, OpenOptions},
     rename::{GAMMA_BETA, Rename},
 };
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,13 @@
 //! The worker must start on machines without CUDA: its binary needs libtorch's CPU libraries and not the CUDA ones,
 //! which it loads at run time (`memory::cuda`).
+#![allow(clippy::unwrap_used, reason = "tests may, also in their functions")]
 
 use std::{env, fs, path::Path};
 
 use object::{
     Endianness,
     elf::{DT_NEEDED, FileHeader64},
-    read::elf::{Dyn, FileHeader, SectionHeader},
+    read::elf::{Dyn, FileHeader},
 };
 
 /// Names in the dynamic section of an ELF file that the loader has to find.

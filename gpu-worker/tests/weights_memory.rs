@@ -1,5 +1,6 @@
 //! What loading costs and gives back, and what happens when a mapped file is truncated. A binary of its own: its resident
 //! memory is measured, so nothing else may run in it.
+#![allow(clippy::unwrap_used, reason = "tests may, also in their functions")]
 
 use std::{
     env, fs,

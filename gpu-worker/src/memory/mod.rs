@@ -4,6 +4,7 @@ pub mod allocator;
 pub mod cuda;
 pub mod nvml;
 pub mod openmp;
+pub mod parallel;
 pub mod process;
 pub mod region;
 pub mod shim;

@@ -1,19 +1,12 @@
 //! Memory that tensors can be views of: a mapped file, or fresh anonymous pages.
 #![allow(unsafe_code)]
 
-use std::{
-    fs::File,
-    io,
-    ops::Range,
-    os::unix::fs::FileExt,
-    sync::{Mutex, PoisonError},
-    thread,
-};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt};
 
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
 
-/// Copying out of the page cache is bound by memory: more threads than this gain nothing.
-const MAX_READERS: usize = 4;
+use super::parallel;
+
 /// What one thread reads at a time.
 const READ_BYTES: usize = 8 << 20;
 
@@ -93,22 +86,8 @@ fn read_parallel(target: &mut [u8], file: &File, file_offset: u64) -> io::Result
     if target.len() <= READ_BYTES {
         return file.read_exact_at(target, file_offset);
     }
-    let readers = thread::available_parallelism().map_or(1, |n| n.get().min(MAX_READERS));
-    let parts = Mutex::new(target.chunks_mut(READ_BYTES).zip((file_offset..).step_by(READ_BYTES)));
-    let read = || {
-        loop {
-            let part = parts.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((part, offset)) = part else { return Ok(()) };
-            file.read_exact_at(part, offset)?;
-        }
-    };
-    thread::scope(|scope| {
-        let readers: Vec<_> = (1..readers).map(|_| scope.spawn(read)).collect();
-        let own = read();
-        readers.into_iter().fold(own, |answer, reader| {
-            answer.and(reader.join().expect("reading a file does not panic"))
-        })
-    })
+    let parts = target.chunks_mut(READ_BYTES).zip((file_offset..).step_by(READ_BYTES));
+    parallel::for_each(parts, |_: &mut (), (part, offset)| file.read_exact_at(part, offset))
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ fn malformed_files_are_errors_that_name_the_tensor() {
             file(r#"{"w": {"dtype": "F32", "shape": []}}"#, 4),
             "w: missing field `data_offsets`",
         ),
-        ("three offsets", file(one("F32", "[]", "[0, 4, 8]"), 4), "w: invalid length 3"),
+        ("three offsets", file(one("F32", "[]", "[0, 4, 8]"), 4), "w: trailing characters"),
         ("negative size", file(one("F32", "[-1]", "[0, 4]"), 4), "w: invalid value: integer `-1`"),
         (
             "fractional size",
@@ -221,13 +221,14 @@ fn malformed_files_are_errors_that_name_the_tensor() {
         (
             "deep unknown field",
             file(format!(r#"{{"w": {{"x": {}"#, "[".repeat(100_000)), 0),
-            "recursion limit",
+            "w: EOF",
         ),
     ];
-    for (case, bytes, expected) in cases {
+    let answers = cases.iter().filter_map(|(case, bytes, expected)| {
         let message = parse_file(bytes).expect_err(case).to_string();
-        assert!(message.contains(expected), "{case}: {message}");
-    }
+        (!message.contains(expected)).then(|| format!("{case}: {message}"))
+    });
+    assert_eq!(answers.collect::<Vec<_>>(), Vec::<String>::new());
 }
 
 #[test]

@@ -17,6 +17,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{arena::pack, error::WeightsError, header::TensorInfo, source::Source};
 use crate::memory::{
+    parallel,
     region::Region,
     shim::{self, ShimError},
 };
@@ -27,6 +28,11 @@ const HOST_CHUNK: u64 = 64 << 20;
 const DEVICE_CHUNK: u64 = 1 << 30;
 /// Stored bytes that are converted, or sent to a device, at a time.
 const SLICE_BYTES: u64 = 16 << 20;
+/// Elements one thread converts before it takes the next job.
+const JOB_ELEMENTS: u64 = 16 * SERIAL_ELEMENTS;
+/// libtorch splits a copy of 32,768 elements or more among its OpenMP threads. Their barrier made a load twenty times slower on a
+/// busy machine, so our own threads convert just below that.
+const SERIAL_ELEMENTS: u64 = 32_704;
 
 /// How the bytes of a file are reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,8 +238,10 @@ fn fill_host_chunk(
 ) -> Result<(), WeightsError> {
     let mut region = Region::anonymous(bytes as usize)
         .map_err(|source| WeightsError::Memory { bytes, source })?;
+    let (read, converted): (Vec<_>, Vec<_>) =
+        places.iter().partition(|(item, _)| item.stored == item.wanted);
     // What needs no conversion is read right into its place, while the region has no other owner.
-    for &(item, offset) in places.iter().filter(|(item, _)| item.stored == item.wanted) {
+    for &(item, offset) in read {
         let info = item.info;
         region
             .fill(offset..offset + info.bytes() as usize, &item.source.file, info.range.start)
@@ -241,18 +249,20 @@ fn fill_host_chunk(
         tally.add(info.bytes(), 0)?;
     }
     let region = Arc::new(region);
-    let mut slices = Slices::default();
+    let jobs = converted.iter().flat_map(|&&(item, offset)| {
+        let elements = item.info.elements();
+        (0..elements).step_by(JOB_ELEMENTS as usize).map(move |begin| (item, offset, begin))
+    });
+    parallel::for_each(jobs, |slices: &mut Slices, (item, offset, begin)| {
+        let count = JOB_ELEMENTS.min(item.info.elements() - begin);
+        let offset = offset + begin as usize * item.wanted.elt_size_in_bytes();
+        slices.convert(&item, begin, count, &region, offset).map_err(|cause| item.failed(cause))
+    })?;
     for &(item, offset) in places {
         let tensor = shim::view(&region, offset, &item.info.shape, item.wanted)
             .map_err(|error| item.failed(error))?;
-        if item.stored != item.wanted {
-            let flat = tensor.f_view([-1]).map_err(|error| item.failed(error))?;
-            slices.each(&item, tally, |stored, begin| {
-                flat.f_narrow(0, begin, stored.size()[0])?.f_copy_(&stored)
-            })?;
-        }
         tensors.insert(item.info.name.clone(), tensor);
-        tally.add(0, 1)?;
+        tally.add(if item.stored == item.wanted { 0 } else { item.info.bytes() }, 1)?;
     }
     Ok(())
 }
@@ -282,6 +292,31 @@ impl Slices {
                 .map_err(|error| item.failed(error))?;
             begin += count;
             tally.add(count * element, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Converts `count` elements from `begin` on into `target` at `offset`.
+    fn convert(
+        &mut self,
+        item: &Item<'_>,
+        begin: u64,
+        count: u64,
+        target: &Arc<Region>,
+        offset: usize,
+    ) -> Result<(), Cause> {
+        let stored = self.slice(
+            item,
+            item.info.range.start + begin * item.stored.elt_size_in_bytes() as u64,
+            count,
+        )?;
+        let mut done = 0;
+        while done < count {
+            let piece = SERIAL_ELEMENTS.min(count - done);
+            let offset = offset + done as usize * item.wanted.elt_size_in_bytes();
+            shim::view(target, offset, &[piece as i64], item.wanted)?
+                .f_copy_(&stored.f_narrow(0, done as i64, piece as i64)?)?;
+            done += piece;
         }
         Ok(())
     }

@@ -1,3 +1,5 @@
 //! One worker: it loads models on libtorch, runs them, and streams what happens while it happens.
 
 pub mod hub;
+pub mod memory;
+pub mod weights;

@@ -1,1 +1,5 @@
 //! One worker: it loads models on libtorch, runs them, and streams what happens while it happens.
+
+pub mod layers;
+pub mod models;
+pub mod weights;

@@ -1,0 +1,160 @@
+//! All tensors of one checkpoint, and which of them were asked for.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    cursor::Weights,
+    error::WeightsError,
+    load::{self, Item, LoadProgress, OpenOptions, Tally},
+    rename::Rename,
+    source,
+};
+use crate::memory::region::Region;
+
+/// All tensors of one checkpoint, on one device.
+pub struct Checkpoint {
+    pub(super) tensors: HashMap<String, Tensor>,
+    pub(super) device: Device,
+    pub(super) kind: Kind,
+    /// Names somebody asked for and that are there.
+    pub(super) used: RefCell<BTreeSet<String>>,
+    /// Names somebody asked for and that are not.
+    pub(super) missing: RefCell<BTreeSet<String>>,
+    mapped_bytes: u64,
+    regions: Vec<Arc<Region>>,
+}
+
+/// Names in the checkpoint that nobody asked for, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unused(pub Vec<String>);
+
+impl Checkpoint {
+    /// Opens safetensors files, or the index of a sharded checkpoint, and brings every tensor to the wanted device and kind.
+    ///
+    /// `progress` is called on this thread, first with nothing done; `Break` ends with [`WeightsError::Cancelled`].
+    pub fn open(
+        files: &[PathBuf],
+        options: &OpenOptions,
+        progress: &dyn Fn(LoadProgress) -> ControlFlow<()>,
+    ) -> Result<Self, WeightsError> {
+        let sources = source::open_all(files, options.access)?;
+        let items = sources
+            .iter()
+            .flat_map(|source| source.header.tensors.iter().map(move |info| (source, info)))
+            .map(|(source, info)| Item::new(source, info, options.kind))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut tally = Tally::start(&items, progress)?;
+        // Weights are no part of any gradient, whoever loads them.
+        let (tensors, mapped_bytes) = tch::no_grad(|| match options.device {
+            Device::Cpu => load::to_host(&items, &mut tally),
+            device => Ok((load::device::to_device(&items, device, &mut tally)?, 0)),
+        })?;
+        let mut checkpoint = Self::new(tensors, options.device, options.kind);
+        checkpoint.mapped_bytes = mapped_bytes;
+        // A file that no tensor is a view of is unmapped here.
+        let regions = sources.into_iter().filter_map(|source| source.region);
+        checkpoint.regions = regions.filter(|region| Arc::strong_count(region) > 1).collect();
+        Ok(checkpoint)
+    }
+
+    /// A checkpoint of tensors that are already there; its device is that of the first, its kind that of the first floating one.
+    pub fn from_tensors(tensors: HashMap<String, Tensor>) -> Self {
+        let device = tensors.values().next().map_or(Device::Cpu, Tensor::device);
+        let kind = tensors
+            .values()
+            .map(Tensor::kind)
+            .find(|kind| is_floating(*kind))
+            .unwrap_or(Kind::Float);
+        Self::new(tensors, device, kind)
+    }
+
+    fn new(tensors: HashMap<String, Tensor>, device: Device, kind: Kind) -> Self {
+        Self {
+            tensors,
+            device,
+            kind,
+            used: RefCell::default(),
+            missing: RefCell::default(),
+            mapped_bytes: 0,
+            regions: Vec::new(),
+        }
+    }
+
+    pub fn root(&self) -> Weights<'_> {
+        Weights::new(self)
+    }
+
+    /// Applies each rule in turn to every name; what was asked for so far is forgotten.
+    pub fn rename(&mut self, rules: &[Rename]) {
+        for rule in rules {
+            let names: BTreeSet<String> = self.tensors.keys().cloned().collect();
+            let has_prefix = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
+            for name in &names {
+                let Some(renamed) = rule.apply(name, has_prefix) else { continue };
+                if self.tensors.contains_key(&renamed) {
+                    tracing::debug!(
+                        name,
+                        renamed,
+                        "a tensor keeps its old name, the new one is taken"
+                    );
+                } else if let Some(tensor) = self.tensors.remove(name) {
+                    self.tensors.insert(renamed, tensor);
+                }
+            }
+        }
+        self.used.get_mut().clear();
+        self.missing.get_mut().clear();
+    }
+
+    /// Bytes of all tensors, mapped ones included.
+    pub fn bytes(&self) -> u64 {
+        let bytes = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
+        self.tensors.values().map(|tensor| bytes(tensor) as u64).sum()
+    }
+
+    /// Bytes of those tensors that are a mapped file itself.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.mapped_bytes
+    }
+
+    /// Number of elements of all tensors.
+    pub fn parameters(&self) -> u64 {
+        self.tensors.values().map(|tensor| tensor.numel() as u64).sum()
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// To be called when the model is built: every name that was asked for must have been there.
+    pub fn finish(&self) -> Result<Unused, WeightsError> {
+        let missing = self.missing.borrow();
+        if !missing.is_empty() {
+            return Err(WeightsError::Missing { names: missing.iter().cloned().collect() });
+        }
+        let used = self.used.borrow();
+        let mut unused: Vec<String> =
+            self.tensors.keys().filter(|name| !used.contains(*name)).cloned().collect();
+        unused.sort();
+        Ok(Unused(unused))
+    }
+
+    /// Makes mapped files resident, so that the first forward does not wait for their pages.
+    pub fn prefault(&self) {
+        for region in &self.regions {
+            region.prefault();
+        }
+    }
+}
+
+fn is_floating(kind: Kind) -> bool {
+    matches!(kind, Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double)
+}

@@ -1,0 +1,73 @@
+//! A cursor into a checkpoint: `weights.at("encoder").at(0)` is `cd encoder/0`.
+
+use std::fmt::Display;
+
+use tch::{Device, Kind, Tensor};
+
+use super::{checkpoint::Checkpoint, error::WeightsError};
+
+/// Reads tensors below one prefix, with the shape the caller expects.
+#[derive(Clone)]
+pub struct Weights<'a> {
+    checkpoint: &'a Checkpoint,
+    /// Empty, or ends with a dot.
+    prefix: String,
+}
+
+impl<'a> Weights<'a> {
+    pub(super) fn new(checkpoint: &'a Checkpoint) -> Self {
+        Self { checkpoint, prefix: String::new() }
+    }
+
+    /// One level down; `name` may hold several (`"encoder.layer"`), and an empty one stays here.
+    pub fn at(&self, name: impl Display) -> Self {
+        let name = name.to_string();
+        let prefix =
+            if name.is_empty() { self.prefix.clone() } else { format!("{}{name}.", self.prefix) };
+        Self { checkpoint: self.checkpoint, prefix }
+    }
+
+    /// The tensor of that name, which must have that shape. It shares its storage with every other one of the same name.
+    ///
+    /// A missing name is remembered and answered with zeros that take no memory, so that [`Checkpoint::finish`] lists all.
+    pub fn get(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
+        let name = self.full(name);
+        let Some(tensor) = self.checkpoint.tensors.get(&name) else {
+            let zeros = Tensor::f_zeros([1], (self.kind(), self.device()))
+                .and_then(|zero| zero.f_expand(shape, false));
+            let zeros =
+                zeros.map_err(|source| WeightsError::Torch { tensor: name.clone(), source })?;
+            self.checkpoint.missing.borrow_mut().insert(name);
+            return Ok(zeros);
+        };
+        let found = tensor.size();
+        if found != shape {
+            return Err(WeightsError::Shape { name, found, expected: shape.to_vec() });
+        }
+        self.checkpoint.used.borrow_mut().insert(name);
+        Ok(tensor.shallow_clone())
+    }
+
+    /// Whether there is a tensor of that name. Does not count as asking for it.
+    pub fn has(&self, name: &str) -> bool {
+        self.checkpoint.tensors.contains_key(&self.full(name))
+    }
+
+    /// The shape of that tensor, if there is one. Does not count as asking for it.
+    pub fn shape_of(&self, name: &str) -> Option<Vec<i64>> {
+        self.checkpoint.tensors.get(&self.full(name)).map(Tensor::size)
+    }
+
+    /// What floating tensors of this checkpoint are.
+    pub fn kind(&self) -> Kind {
+        self.checkpoint.kind
+    }
+
+    pub fn device(&self) -> Device {
+        self.checkpoint.device
+    }
+
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}

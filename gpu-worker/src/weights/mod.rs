@@ -1,0 +1,22 @@
+//! Checkpoints: safetensors files, checked, mapped or read, and a cursor that hands their tensors out by name and shape.
+//!
+//! [`Checkpoint::open`] brings every tensor to the wanted device and kind. A model reads them through [`Weights`], whose paths
+//! equal the checkpoint's names; afterwards [`Checkpoint::finish`] lists every name that was missing and every one nobody asked for.
+
+mod arena;
+mod checkpoint;
+mod cursor;
+mod error;
+pub mod header;
+pub mod index;
+mod load;
+mod rename;
+mod source;
+
+pub use self::{
+    checkpoint::{Checkpoint, Unused},
+    cursor::Weights,
+    error::WeightsError,
+    load::{Access, LoadProgress, OpenOptions},
+    rename::{GAMMA_BETA, Rename},
+};

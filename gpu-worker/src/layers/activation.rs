@@ -59,7 +59,8 @@ impl FromStr for Activation {
         Ok(match name {
             "gelu" | "gelu_python" => Self::Gelu,
             // The reference spells the same approximation in several ways that differ by rounding only.
-            "gelu_new" | "gelu_fast" | "gelu_accurate" | "gelu_pytorch_tanh" | "gelu_python_tanh" => Self::GeluTanh,
+            "gelu_new" | "gelu_fast" | "gelu_accurate" | "gelu_pytorch_tanh"
+            | "gelu_python_tanh" => Self::GeluTanh,
             "quick_gelu" => Self::QuickGelu,
             "relu" => Self::Relu,
             "relu2" => Self::ReluSquared,
@@ -82,7 +83,6 @@ impl TryFrom<String> for Activation {
         name.parse()
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -26,8 +26,16 @@ impl Step<'_> {
         let (batch, seq, dim) = q.size3().expect("q is [batch, seq, dim]");
         let heads = |xs: &Tensor| xs.view([batch, seq, n_heads, dim / n_heads]).transpose(1, 2);
         let mask = self.padding(q.kind());
-        let attended =
-            Tensor::scaled_dot_product_attention(&heads(q), &heads(k), &heads(v), mask, 0.0, false, scale, false);
+        let attended = Tensor::scaled_dot_product_attention(
+            &heads(q),
+            &heads(k),
+            &heads(v),
+            mask,
+            0.0,
+            false,
+            scale,
+            false,
+        );
         attended.transpose(1, 2).reshape([batch, seq, dim])
     }
 
@@ -38,7 +46,8 @@ impl Step<'_> {
         let sequences = self.flat();
         let (tokens, n_heads, head_dim) = q.size3().expect("q is [tokens, heads, head_dim]");
         if let [segment] = sequences.segments.as_slice() {
-            return attend_segment(sequences, 0, segment, attend, q, k, v).reshape([tokens, n_heads * head_dim]);
+            return attend_segment(sequences, 0, segment, attend, q, k, v)
+                .reshape([tokens, n_heads * head_dim]);
         }
         let mut start = 0;
         let attended: Vec<Tensor> = sequences
@@ -77,7 +86,16 @@ fn attend_segment(
         // The query heads of a group stand where the tokens of a longer query would: nothing is repeated.
         let (kv_heads, head_dim) = (keys.size()[1], keys.size()[3]);
         let q = q.reshape([1, kv_heads, -1, head_dim]);
-        return Tensor::scaled_dot_product_attention(&q, &keys, &values, None::<Tensor>, 0.0, false, scale, false);
+        return Tensor::scaled_dot_product_attention(
+            &q,
+            &keys,
+            &values,
+            None::<Tensor>,
+            0.0,
+            false,
+            scale,
+            false,
+        );
     }
     let q = q.transpose(0, 1).unsqueeze(0);
     let shares_heads = q.size()[1] != keys.size()[1];
@@ -87,7 +105,15 @@ fn attend_segment(
     } else {
         (Some(sequences.mask(idx, window, from, q.kind())), false)
     };
-    let attended =
-        Tensor::scaled_dot_product_attention(&q, &keys, &values, mask, 0.0, is_causal, scale, shares_heads);
+    let attended = Tensor::scaled_dot_product_attention(
+        &q,
+        &keys,
+        &values,
+        mask,
+        0.0,
+        is_causal,
+        scale,
+        shares_heads,
+    );
     attended.squeeze_dim(0).transpose(0, 1)
 }

@@ -57,7 +57,8 @@ struct Chunk {
 impl KvArena {
     /// An empty arena that will never hold more than `max_bytes`.
     pub fn new(shape: CacheShape, device: Device, max_bytes: u64) -> Self {
-        let tokens_in = |bytes: u64| i64::try_from(bytes / shape.bytes_per_token().max(1)).unwrap_or(i64::MAX);
+        let tokens_in =
+            |bytes: u64| i64::try_from(bytes / shape.bytes_per_token().max(1)).unwrap_or(i64::MAX);
         Self {
             shape,
             device,
@@ -118,13 +119,9 @@ impl KvArena {
     fn layers(&self, memory: &Tensor, start: i64, tokens: i64) -> Vec<(Tensor, Tensor)> {
         let CacheShape { layers, kv_heads, head_dim, .. } = self.shape;
         let per_token = self.shape.elements_per_token();
-        let slot = memory.narrow(0, start * per_token, tokens * per_token).view([
-            layers,
-            2,
-            kv_heads,
-            tokens,
-            head_dim,
-        ]);
+        let slot = memory
+            .narrow(0, start * per_token, tokens * per_token)
+            .view([layers, 2, kv_heads, tokens, head_dim]);
         (0..layers)
             .map(|layer| {
                 let layer = slot.select(0, layer);
@@ -160,7 +157,10 @@ impl KvSlot {
     /// Keys and values of the positions `from..to`, each `[1, kv_heads, to - from, head_dim]`, without a copy.
     pub(super) fn read(&self, layer: usize, from: i64, to: i64) -> (Tensor, Tensor) {
         let (keys, values) = &self.layers[layer];
-        (keys.narrow(1, from, to - from).unsqueeze(0), values.narrow(1, from, to - from).unsqueeze(0))
+        (
+            keys.narrow(1, from, to - from).unsqueeze(0),
+            values.narrow(1, from, to - from).unsqueeze(0),
+        )
     }
 }
 
@@ -228,7 +228,13 @@ mod tests {
             for (slot, expected) in [(&one, (1.0, 2.0)), (&two, (3.0, 4.0))] {
                 let (keys, values) = slot.read(layer, 2, 8);
                 assert_eq!(keys.size(), [1, 2, 6, 4]);
-                assert_eq!((keys.mean(Kind::Float).double_value(&[]), values.mean(Kind::Float).double_value(&[])), expected);
+                assert_eq!(
+                    (
+                        keys.mean(Kind::Float).double_value(&[]),
+                        values.mean(Kind::Float).double_value(&[])
+                    ),
+                    expected
+                );
             }
         }
     }

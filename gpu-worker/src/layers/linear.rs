@@ -68,14 +68,23 @@ impl Linear {
     }
 
     /// A layer whose bias is a matter of configuration.
-    pub fn load_with(weights: &Weights, in_dim: i64, out_dim: i64, bias: bool) -> Result<Self, WeightsError> {
+    pub fn load_with(
+        weights: &Weights,
+        in_dim: i64,
+        out_dim: i64,
+        bias: bool,
+    ) -> Result<Self, WeightsError> {
         let weight = weights.get("weight", &[out_dim, in_dim])?;
         let bias = if bias { Some(weights.get("bias", &[out_dim])?) } else { None };
         Ok(Self::new(weight, bias, Layout::OutIn))
     }
 
     /// A layer with a bias whose weight is stored transposed, as GPT-2 does.
-    pub fn load_transposed(weights: &Weights, in_dim: i64, out_dim: i64) -> Result<Self, WeightsError> {
+    pub fn load_transposed(
+        weights: &Weights,
+        in_dim: i64,
+        out_dim: i64,
+    ) -> Result<Self, WeightsError> {
         let weight = weights.get("weight", &[in_dim, out_dim])?;
         Ok(Self::new(weight, Some(weights.get("bias", &[out_dim])?), Layout::InOut))
     }
@@ -91,8 +100,9 @@ impl Linear {
             Layout::OutIn => (columns, rows),
             Layout::InOut => (rows, columns),
         };
-        let is_cpu_float =
-            weight.device() == Device::Cpu && weight.kind() == Kind::Float && weight.is_contiguous();
+        let is_cpu_float = weight.device() == Device::Cpu
+            && weight.kind() == Kind::Float
+            && weight.is_contiguous();
         let n_blocks = n_blocks(out_dim, i64::from(tch::get_num_threads()));
         let blocks = (is_cpu_float && n_blocks > 1).then(|| {
             let block = out_dim / n_blocks;
@@ -110,10 +120,15 @@ impl Linear {
     pub fn forward(&self, xs: &Tensor, _step: &Step) -> Tensor {
         let mut shape = xs.size();
         let rows: i64 = shape.iter().rev().skip(1).product();
-        let plan =
-            if self.is_cpu_float { plan(self.layout, rows, self.out_dim, self.blocks.is_some()) } else { Plan::Plain };
+        let plan = if self.is_cpu_float {
+            plan(self.layout, rows, self.out_dim, self.blocks.is_some())
+        } else {
+            Plan::Plain
+        };
         let ys = match (plan, &self.blocks) {
-            (Plan::Blocks, Some(blocks)) => self.in_blocks(&xs.reshape([rows, self.in_dim]), rows, blocks),
+            (Plan::Blocks, Some(blocks)) => {
+                self.in_blocks(&xs.reshape([rows, self.in_dim]), rows, blocks)
+            }
             (Plan::WeightFirst, _) => self.weight_first(&xs.reshape([rows, self.in_dim]), rows),
             _ => return self.plain(xs, rows),
         };
@@ -190,7 +205,10 @@ mod tests {
                 Linear::new(weight.tr().contiguous(), Some(bias.shallow_clone()), Layout::InOut),
             ];
             for rows in [1, 2, 5, 17, 200] {
-                for xs in [Tensor::randn([rows, in_dim], options), Tensor::randn([1, rows, in_dim], options)] {
+                for xs in [
+                    Tensor::randn([rows, in_dim], options),
+                    Tensor::randn([1, rows, in_dim], options),
+                ] {
                     let expected = xs.matmul(&weight.tr()) + &bias;
                     for layer in &layers {
                         let found = layer.forward(&xs, &step);
@@ -214,7 +232,9 @@ mod tests {
 
     #[test]
     fn blocks_divide_the_columns() {
-        for (out_dim, n_threads, expected) in [(768, 2, 2), (768, 3, 4), (50257, 2, 1), (6, 16, 2), (4096, 128, 32)] {
+        for (out_dim, n_threads, expected) in
+            [(768, 2, 2), (768, 3, 4), (50257, 2, 1), (6, 16, 2), (4096, 128, 32)]
+        {
             assert_eq!(n_blocks(out_dim, n_threads), expected);
         }
     }

@@ -15,7 +15,12 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     pub fn load(weights: &Weights, dim: i64, eps: f64) -> Result<Self, WeightsError> {
-        Ok(Self { weight: weights.get("weight", &[dim])?, bias: weights.get("bias", &[dim])?, dim, eps })
+        Ok(Self {
+            weight: weights.get("weight", &[dim])?,
+            bias: weights.get("bias", &[dim])?,
+            dim,
+            eps,
+        })
     }
 
     /// `[…, dim]` to the same shape.

@@ -13,7 +13,12 @@ pub struct PatchEmbedding {
 
 impl PatchEmbedding {
     /// `patch_size` is height and width.
-    pub fn load(weights: &Weights, n_channels: i64, dim: i64, patch_size: [i64; 2]) -> Result<Self, WeightsError> {
+    pub fn load(
+        weights: &Weights,
+        n_channels: i64,
+        dim: i64,
+        patch_size: [i64; 2],
+    ) -> Result<Self, WeightsError> {
         Ok(Self {
             weight: weights.get("weight", &[dim, n_channels, patch_size[0], patch_size[1]])?,
             bias: weights.get("bias", &[dim])?,

@@ -63,10 +63,26 @@ pub struct RopeParameters {
 #[derive(Clone, Debug, PartialEq)]
 enum Scaling {
     Default,
-    Linear { factor: f64 },
-    Dynamic { factor: f64 },
-    Llama3 { factor: f64, low_freq_factor: f64, high_freq_factor: f64, original_positions: f64 },
-    Yarn { factor: f64, beta_fast: f64, beta_slow: f64, original_positions: f64, truncate: bool, attention_factor: f64 },
+    Linear {
+        factor: f64,
+    },
+    Dynamic {
+        factor: f64,
+    },
+    Llama3 {
+        factor: f64,
+        low_freq_factor: f64,
+        high_freq_factor: f64,
+        original_positions: f64,
+    },
+    Yarn {
+        factor: f64,
+        beta_fast: f64,
+        beta_slow: f64,
+        original_positions: f64,
+        truncate: bool,
+        attention_factor: f64,
+    },
 }
 
 /// What `rope_theta` is when a config does not say.
@@ -75,7 +91,8 @@ const DEFAULT_THETA: f64 = 10_000.0;
 impl RopeConfig {
     /// `max_positions` is the config's `max_position_embeddings`.
     pub fn parameters(&self, max_positions: i64) -> Result<RopeParameters, RopeError> {
-        let raw = self.rope_scaling.clone().or_else(|| self.rope_parameters.clone()).unwrap_or_default();
+        let raw =
+            self.rope_scaling.clone().or_else(|| self.rope_parameters.clone()).unwrap_or_default();
         if raw.full_attention.is_some() || raw.sliding_attention.is_some() {
             let value = "parameters per kind of layer".to_owned();
             return Err(RopeError::UnsupportedValue { field: "rope_parameters", value });
@@ -83,7 +100,10 @@ impl RopeConfig {
         if let Some(share) = raw.partial_rotary_factor.or(self.partial_rotary_factor)
             && share != 1.0
         {
-            return Err(RopeError::UnsupportedValue { field: "partial_rotary_factor", value: share.to_string() });
+            return Err(RopeError::UnsupportedValue {
+                field: "partial_rotary_factor",
+                value: share.to_string(),
+            });
         }
         let theta = raw.rope_theta.or(self.rope_theta).unwrap_or(DEFAULT_THETA);
         positive("rope_theta", theta)?;
@@ -112,7 +132,9 @@ impl RopeConfig {
                     beta_slow: raw.beta_slow.filter(|&beta| beta != 0.0).unwrap_or(1.0),
                     original_positions,
                     truncate: raw.truncate.unwrap_or(true),
-                    attention_factor: raw.attention_factor.unwrap_or_else(|| yarn_attention_factor(&raw, factor)),
+                    attention_factor: raw
+                        .attention_factor
+                        .unwrap_or_else(|| yarn_attention_factor(&raw, factor)),
                 }
             }
             other => return Err(RopeError::UnsupportedType { rope_type: other.to_owned() }),
@@ -121,7 +143,11 @@ impl RopeConfig {
     }
 }
 
-fn required(rope_type: &'static str, field: &'static str, value: Option<f64>) -> Result<f64, RopeError> {
+fn required(
+    rope_type: &'static str,
+    field: &'static str,
+    value: Option<f64>,
+) -> Result<f64, RopeError> {
     let value = value.ok_or(RopeError::MissingField { rope_type, field })?;
     positive(field, value)
 }
@@ -138,7 +164,9 @@ fn positive(field: &'static str, value: f64) -> Result<f64, RopeError> {
 fn yarn_attention_factor(raw: &RawParameters, factor: f64) -> f64 {
     let scale = |mscale: f64| if factor <= 1.0 { 1.0 } else { 0.1 * mscale * factor.ln() + 1.0 };
     match (raw.mscale, raw.mscale_all_dim) {
-        (Some(mscale), Some(all_dim)) if mscale != 0.0 && all_dim != 0.0 => scale(mscale) / scale(all_dim),
+        (Some(mscale), Some(all_dim)) if mscale != 0.0 && all_dim != 0.0 => {
+            scale(mscale) / scale(all_dim)
+        }
         _ => scale(1.0),
     }
 }
@@ -172,29 +200,36 @@ impl RopeParameters {
         let plain = |theta: f64| exponents.clone().map(move |exponent| theta.powf(-exponent));
         match self.scaling {
             Scaling::Default => plain(self.theta).collect(),
-            Scaling::Linear { factor } => plain(self.theta).map(|frequency| frequency / factor).collect(),
+            Scaling::Linear { factor } => {
+                plain(self.theta).map(|frequency| frequency / factor).collect()
+            }
             Scaling::Dynamic { factor } => {
                 let stretch = length.max(self.max_positions) as f64 / self.max_positions as f64;
                 let growth = (factor * stretch - (factor - 1.0)).powf(dim / (dim - 2.0));
                 plain(self.theta * growth).collect()
             }
-            Scaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_positions } => plain(self.theta)
-                .map(|frequency| {
-                    let wavelength = 2.0 * PI / frequency;
-                    if wavelength < original_positions / high_freq_factor {
-                        frequency
-                    } else if wavelength > original_positions / low_freq_factor {
-                        frequency / factor
-                    } else {
-                        let smooth =
-                            (original_positions / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
-                        (1.0 - smooth) * frequency / factor + smooth * frequency
-                    }
-                })
-                .collect(),
-            Scaling::Yarn { factor, beta_fast, beta_slow, original_positions, truncate, .. } => {
+            Scaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_positions } => {
+                plain(self.theta)
+                    .map(|frequency| {
+                        let wavelength = 2.0 * PI / frequency;
+                        if wavelength < original_positions / high_freq_factor {
+                            frequency
+                        } else if wavelength > original_positions / low_freq_factor {
+                            frequency / factor
+                        } else {
+                            let smooth = (original_positions / wavelength - low_freq_factor)
+                                / (high_freq_factor - low_freq_factor);
+                            (1.0 - smooth) * frequency / factor + smooth * frequency
+                        }
+                    })
+                    .collect()
+            }
+            Scaling::Yarn {
+                factor, beta_fast, beta_slow, original_positions, truncate, ..
+            } => {
                 let dim_of = |rotations: f64| {
-                    dim * (original_positions / (rotations * 2.0 * PI)).ln() / (2.0 * self.theta.ln())
+                    dim * (original_positions / (rotations * 2.0 * PI)).ln()
+                        / (2.0 * self.theta.ln())
                 };
                 let (mut low, mut high) = (dim_of(beta_fast), dim_of(beta_slow));
                 if truncate {
@@ -226,7 +261,8 @@ mod tests {
 
     #[test]
     fn old_and_new_spellings_say_the_same() {
-        let new = r#"{"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 500.0}}"#;
+        let new =
+            r#"{"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 500.0}}"#;
         let old = r#"{"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_theta": 500.0}"#;
         assert_eq!(parameters(new).unwrap(), parameters(old).unwrap());
         assert_eq!(parameters(r#"{"rope_scaling": null}"#).unwrap().theta, DEFAULT_THETA);
@@ -235,9 +271,18 @@ mod tests {
     #[test]
     fn what_is_unknown_or_incomplete_is_refused_by_name() {
         for (config, expected) in [
-            (r#"{"rope_scaling": {"rope_type": "longrope"}}"#, "rope_type \"longrope\" is not supported"),
-            (r#"{"rope_scaling": {"rope_type": "linear"}}"#, "rope_type \"linear\" needs the field factor"),
-            (r#"{"rope_scaling": {"type": "dynamic", "factor": 0}}"#, "factor = 0 is not supported"),
+            (
+                r#"{"rope_scaling": {"rope_type": "longrope"}}"#,
+                "rope_type \"longrope\" is not supported",
+            ),
+            (
+                r#"{"rope_scaling": {"rope_type": "linear"}}"#,
+                "rope_type \"linear\" needs the field factor",
+            ),
+            (
+                r#"{"rope_scaling": {"type": "dynamic", "factor": 0}}"#,
+                "factor = 0 is not supported",
+            ),
             (r#"{"partial_rotary_factor": 0.5}"#, "partial_rotary_factor = 0.5 is not supported"),
         ] {
             assert_eq!(parameters(config).unwrap_err().to_string(), expected);

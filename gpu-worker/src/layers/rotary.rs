@@ -55,8 +55,13 @@ impl Rotary {
             .segments
             .iter()
             .map(|segment| {
-                frequencies(&self.parameters, self.head_dim, segment.cached + segment.tokens, device)
-                    .expand([segment.tokens, self.head_dim / 2], false)
+                frequencies(
+                    &self.parameters,
+                    self.head_dim,
+                    segment.cached + segment.tokens,
+                    device,
+                )
+                .expand([segment.tokens, self.head_dim / 2], false)
             })
             .collect();
         Tensor::cat(&rows, 0)
@@ -70,7 +75,6 @@ impl Rotation {
         (xs * &self.cos).addcmul(&swapped, &self.sin)
     }
 }
-
 
 fn frequencies(parameters: &RopeParameters, head_dim: i64, length: i64, device: Device) -> Tensor {
     let frequencies = parameters.inverse_frequencies(head_dim, length);

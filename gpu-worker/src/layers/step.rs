@@ -51,13 +51,20 @@ impl<'a> Step<'a> {
 
     /// A rectangular batch with padding: `mask` is `[batch, seq]`, 1 or true where there is a token.
     pub fn padded(mask: &Tensor) -> Self {
-        Self { plan: Plan::Batch(Padding { mask: Some(mask.to_kind(Kind::Bool)), additive: OnceCell::new() }) }
+        Self {
+            plan: Plan::Batch(Padding {
+                mask: Some(mask.to_kind(Kind::Bool)),
+                additive: OnceCell::new(),
+            }),
+        }
     }
 
     /// A flat pass over sequences with caches; `ids` then holds the tokens of all segments, in this order.
     pub fn sequences(segments: Vec<Segment<'a>>, device: Device) -> Self {
-        let positions: Vec<i64> =
-            segments.iter().flat_map(|segment| segment.cached..segment.cached + segment.tokens).collect();
+        let positions: Vec<i64> = segments
+            .iter()
+            .flat_map(|segment| segment.cached..segment.cached + segment.tokens)
+            .collect();
         let positions = Tensor::from_slice(&positions).to_device(device);
         Self { plan: Plan::Sequences(Sequences { segments, positions, masks: RefCell::default() }) }
     }
@@ -82,7 +89,8 @@ impl<'a> Step<'a> {
         let mask = mask.as_ref()?;
         Some(additive.get_or_init(|| {
             let absent = mask.logical_not().unsqueeze(1).unsqueeze(1);
-            Tensor::zeros(absent.size(), (kind, mask.device())).masked_fill(&absent, f64::NEG_INFINITY)
+            Tensor::zeros(absent.size(), (kind, mask.device()))
+                .masked_fill(&absent, f64::NEG_INFINITY)
         }))
     }
 }
@@ -90,15 +98,23 @@ impl<'a> Step<'a> {
 impl Sequences<'_> {
     /// What is added to the scores of one segment's tokens against the keys from position `from` on,
     /// `[1, 1, tokens, keys]`: a token sees the positions up to its own, the last `window` of them if there is one.
-    pub(super) fn mask(&self, segment_idx: usize, window: Option<i64>, from: i64, kind: Kind) -> Tensor {
+    pub(super) fn mask(
+        &self,
+        segment_idx: usize,
+        window: Option<i64>,
+        from: i64,
+        kind: Kind,
+    ) -> Tensor {
         let mut masks = self.masks.borrow_mut();
-        let known = masks.iter().find(|(idx, of_window, _)| (*idx, *of_window) == (segment_idx, window));
+        let known =
+            masks.iter().find(|(idx, of_window, _)| (*idx, *of_window) == (segment_idx, window));
         if let Some((.., mask)) = known {
             return mask.shallow_clone();
         }
         let Segment { cached, tokens, .. } = self.segments[segment_idx];
         let device = self.positions.device();
-        let queries = Tensor::arange_start(cached, cached + tokens, (Kind::Int64, device)).unsqueeze(1);
+        let queries =
+            Tensor::arange_start(cached, cached + tokens, (Kind::Int64, device)).unsqueeze(1);
         let keys = Tensor::arange_start(from, cached + tokens, (Kind::Int64, device)).unsqueeze(0);
         let mut hidden = keys.gt_tensor(&queries);
         if let Some(window) = window {

@@ -5,7 +5,10 @@
 use serde::Deserialize;
 use tch::Tensor;
 
-use super::{Architecture, LoadError, Model, ModelKind, TextEncoder, check_divides, check_positive, unsupported};
+use super::{
+    Architecture, LoadError, Model, ModelKind, TextEncoder, check_divides, check_positive,
+    unsupported,
+};
 use crate::{
     layers::{Activation, Embedding, LayerNorm, Linear, Step},
     weights::{Rename, Weights, WeightsError},
@@ -166,7 +169,11 @@ impl Embeddings {
             word_embeddings: table("word_embeddings", config.vocab_size)?,
             position_embeddings: table("position_embeddings", config.max_position_embeddings)?,
             token_type_embeddings: table("token_type_embeddings", config.type_vocab_size)?,
-            layer_norm: LayerNorm::load(&weights.at("LayerNorm"), config.hidden_size, config.layer_norm_eps)?,
+            layer_norm: LayerNorm::load(
+                &weights.at("LayerNorm"),
+                config.hidden_size,
+                config.layer_norm_eps,
+            )?,
             max_positions: config.max_position_embeddings,
             vocab_size: config.vocab_size,
             type_vocab_size: config.type_vocab_size,
@@ -179,7 +186,9 @@ impl Embeddings {
             Some(type_ids) => self.token_type_embeddings.forward(type_ids, step),
             None => self.token_type_embeddings.first(1),
         };
-        let embedded = self.word_embeddings.forward(ids, step) + segments + self.position_embeddings.first(seq);
+        let embedded = self.word_embeddings.forward(ids, step)
+            + segments
+            + self.position_embeddings.first(seq);
         self.layer_norm.forward(&embedded, step)
     }
 }
@@ -206,7 +215,11 @@ impl Layer {
             key: projection("key")?,
             value: projection("value")?,
             attention_output: Output::load(config, &attention.at("output"), dim)?,
-            intermediate: Linear::load(&weights.at("intermediate").at("dense"), dim, config.intermediate_size)?,
+            intermediate: Linear::load(
+                &weights.at("intermediate").at("dense"),
+                dim,
+                config.intermediate_size,
+            )?,
             output: Output::load(config, &weights.at("output"), config.intermediate_size)?,
             act: config.hidden_act,
             n_heads: config.num_attention_heads,
@@ -216,7 +229,11 @@ impl Layer {
 
     /// `[batch, seq, dim]` to the same shape.
     fn forward(&self, xs: &Tensor, step: &Step) -> Tensor {
-        let (q, k, v) = (self.query.forward(xs, step), self.key.forward(xs, step), self.value.forward(xs, step));
+        let (q, k, v) = (
+            self.query.forward(xs, step),
+            self.key.forward(xs, step),
+            self.value.forward(xs, step),
+        );
         let attended = step.attend(&q, &k, &v, self.n_heads, self.scale);
         let xs = self.attention_output.forward(&attended, xs, step);
         let expanded = self.act.forward(&self.intermediate.forward(&xs, step));
@@ -234,7 +251,11 @@ impl Output {
     fn load(config: &Config, weights: &Weights, in_dim: i64) -> Result<Self, WeightsError> {
         Ok(Self {
             dense: Linear::load(&weights.at("dense"), in_dim, config.hidden_size)?,
-            layer_norm: LayerNorm::load(&weights.at("LayerNorm"), config.hidden_size, config.layer_norm_eps)?,
+            layer_norm: LayerNorm::load(
+                &weights.at("LayerNorm"),
+                config.hidden_size,
+                config.layer_norm_eps,
+            )?,
         })
     }
 

@@ -5,7 +5,9 @@
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
-use super::{Architecture, CausalLm, LoadError, Model, ModelKind, check_divides, check_positive, unsupported};
+use super::{
+    Architecture, CausalLm, LoadError, Model, ModelKind, check_divides, check_positive, unsupported,
+};
 use crate::{
     layers::{Activation, Attend, CacheShape, Embedding, LayerNorm, Linear, Step},
     weights::{Rename, Weights, WeightsError},
@@ -169,7 +171,8 @@ struct Block {
 
 impl Block {
     fn load(config: &Config, layer: usize, weights: &Weights) -> Result<Self, WeightsError> {
-        let norm = |name| LayerNorm::load(&weights.at(name), config.n_embd, config.layer_norm_epsilon);
+        let norm =
+            |name| LayerNorm::load(&weights.at(name), config.n_embd, config.layer_norm_epsilon);
         Ok(Self {
             ln_1: norm("ln_1")?,
             attn: Attention::load(config, layer, &weights.at("attn"))?,

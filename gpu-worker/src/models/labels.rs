@@ -24,7 +24,12 @@ impl LabelConfig {
             return Ok((0..n_labels).map(|id| format!("LABEL_{id}")).collect());
         };
         (0..names.len())
-            .map(|id| names.get(&id.to_string()).cloned().ok_or_else(|| unsupported("id2label", format!("a table without {id}"))))
+            .map(|id| {
+                names
+                    .get(&id.to_string())
+                    .cloned()
+                    .ok_or_else(|| unsupported("id2label", format!("a table without {id}")))
+            })
             .collect()
     }
 }
@@ -41,7 +46,10 @@ mod tests {
     fn labels_are_in_the_order_of_their_numbers() {
         let names: Vec<String> = (0..12).map(|id| format!("\"{id}\": \"label {id}\"")).collect();
         let labels = labels(&format!("{{\"id2label\": {{{}}}}}", names.join(", "))).unwrap();
-        assert_eq!((labels[2].as_str(), labels[10].as_str(), labels.len()), ("label 2", "label 10", 12));
+        assert_eq!(
+            (labels[2].as_str(), labels[10].as_str(), labels.len()),
+            ("label 2", "label 10", 12)
+        );
     }
 
     #[test]

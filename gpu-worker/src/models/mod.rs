@@ -41,13 +41,19 @@ type Load = fn(config: &str, kind: ModelKind, weights: &Weights) -> Result<Model
 impl Architecture {
     /// Builds the model that `config`, the text of `config.json`, describes. What the
     /// config asks for and this library cannot do is refused here.
-    pub fn load(&self, config: &str, kind: ModelKind, weights: &Weights) -> Result<Model, LoadError> {
+    pub fn load(
+        &self,
+        config: &str,
+        kind: ModelKind,
+        weights: &Weights,
+    ) -> Result<Model, LoadError> {
         if !self.kinds.contains(&kind) {
             return Err(LoadError::UnsupportedKind { model_type: self.model_type, kind });
         }
         let common: CommonConfig = serde_json::from_str(config)?;
         if let Some(quantization) = common.quantization_config {
-            let method = quantization.quant_method.as_deref().unwrap_or("of unknown method").to_owned();
+            let method =
+                quantization.quant_method.as_deref().unwrap_or("of unknown method").to_owned();
             return Err(unsupported("quantization_config", method));
         }
         (self.load)(config, kind, weights)
@@ -103,7 +109,11 @@ fn check_positive(fields: &[(&'static str, i64)]) -> Result<(), LoadError> {
 
 /// Refuses a number of parts that does not divide the whole.
 fn check_divides(field: &'static str, parts: i64, whole: i64) -> Result<(), LoadError> {
-    if whole % parts == 0 { Ok(()) } else { Err(unsupported(field, format!("{parts}, which does not divide {whole},"))) }
+    if whole % parts == 0 {
+        Ok(())
+    } else {
+        Err(unsupported(field, format!("{parts}, which does not divide {whole},")))
+    }
 }
 
 #[cfg(test)]
@@ -127,14 +137,29 @@ mod tests {
         use ModelKind::{CausalLm, ImageClassifier, TextEncoder};
         for (model_type, kind, config, expected) in [
             ("bert", CausalLm, "{}", "bert cannot be loaded as a causal language model"),
-            ("bert", TextEncoder, r#"{"position_embedding_type": "relative_key"}"#, "position_embedding_type"),
+            (
+                "bert",
+                TextEncoder,
+                r#"{"position_embedding_type": "relative_key"}"#,
+                "position_embedding_type",
+            ),
             ("bert", TextEncoder, r#"{"hidden_act": "prelu"}"#, "\"prelu\" is not supported"),
             ("bert", TextEncoder, r#"{"is_decoder": true}"#, "is_decoder = true"),
             ("bert", TextEncoder, r#"{"num_attention_heads": 7}"#, "num_attention_heads = 7"),
             ("gpt2", CausalLm, r#"{"add_cross_attention": true}"#, "add_cross_attention = true"),
             ("gpt2", CausalLm, r#"{"n_layer": -1}"#, "n_layer = -1"),
-            ("llama", CausalLm, r#"{"rope_scaling": {"rope_type": "longrope"}}"#, "rope_type \"longrope\""),
-            ("llama", CausalLm, r#"{"quantization_config": {"quant_method": "gptq"}}"#, "quantization_config = gptq"),
+            (
+                "llama",
+                CausalLm,
+                r#"{"rope_scaling": {"rope_type": "longrope"}}"#,
+                "rope_type \"longrope\"",
+            ),
+            (
+                "llama",
+                CausalLm,
+                r#"{"quantization_config": {"quant_method": "gptq"}}"#,
+                "quantization_config = gptq",
+            ),
             ("qwen3", CausalLm, r#"{"layer_types": ["linear_attention"]}"#, "layer_types"),
             ("vit", ImageClassifier, r#"{"hidden_size": 0}"#, "hidden_size = 0"),
             ("vit", ImageClassifier, "[]", "config.json is invalid"),
@@ -148,7 +173,11 @@ mod tests {
     #[test]
     fn model_types_are_unique() {
         for (idx, architecture) in ARCHITECTURES.iter().enumerate() {
-            assert!(ARCHITECTURES[..idx].iter().all(|other| other.model_type != architecture.model_type));
+            assert!(
+                ARCHITECTURES[..idx]
+                    .iter()
+                    .all(|other| other.model_type != architecture.model_type)
+            );
         }
     }
 }

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use super::{
-    Architecture, ImageClassifier, LoadError, Model, ModelKind, check_divides, check_positive, labels::LabelConfig,
+    Architecture, ImageClassifier, LoadError, Model, ModelKind, check_divides, check_positive,
+    labels::LabelConfig,
 };
 use crate::{
     layers::{Activation, LayerNorm, Linear, PatchEmbedding, Step},
@@ -84,7 +85,8 @@ impl Default for Config {
 
 impl Config {
     fn check(&self) -> Result<(), LoadError> {
-        let ([height, width], [patch_height, patch_width]) = (self.image_size.sides(), self.patch_size.sides());
+        let ([height, width], [patch_height, patch_width]) =
+            (self.image_size.sides(), self.patch_size.sides());
         check_positive(&[
             ("hidden_size", self.hidden_size),
             ("num_hidden_layers", self.num_hidden_layers),
@@ -94,14 +96,21 @@ impl Config {
             ("patch_size", patch_height.min(patch_width)),
             ("num_channels", self.num_channels),
         ])?;
-        check_positive(&[("image_size", height.max(width)), ("patch_size", patch_height.max(patch_width))])?;
+        check_positive(&[
+            ("image_size", height.max(width)),
+            ("patch_size", patch_height.max(patch_width)),
+        ])?;
         // Parts that do not fill a patch are cut off, as in the reference.
-        check_positive(&[("image_size / patch_size", (height / patch_height).min(width / patch_width))])?;
+        check_positive(&[(
+            "image_size / patch_size",
+            (height / patch_height).min(width / patch_width),
+        )])?;
         check_divides("num_attention_heads", self.num_attention_heads, self.hidden_size)
     }
 
     fn n_patches(&self) -> i64 {
-        let ([height, width], [patch_height, patch_width]) = (self.image_size.sides(), self.patch_size.sides());
+        let ([height, width], [patch_height, patch_width]) =
+            (self.image_size.sides(), self.patch_size.sides());
         (height / patch_height) * (width / patch_width)
     }
 }
@@ -124,8 +133,16 @@ impl Classifier {
             encoder: (0..config.num_hidden_layers)
                 .map(|layer| Layer::load(config, &layers.at(layer)))
                 .collect::<Result<_, _>>()?,
-            layernorm: LayerNorm::load(&weights.at("layernorm"), config.hidden_size, config.layer_norm_eps)?,
-            classifier: Linear::load(&weights.at("classifier"), config.hidden_size, labels.len() as i64)?,
+            layernorm: LayerNorm::load(
+                &weights.at("layernorm"),
+                config.hidden_size,
+                config.layer_norm_eps,
+            )?,
+            classifier: Linear::load(
+                &weights.at("classifier"),
+                config.hidden_size,
+                labels.len() as i64,
+            )?,
             labels,
             image_size: config.image_size.sides(),
             n_channels: config.num_channels,
@@ -169,8 +186,14 @@ impl Embeddings {
         let patches = weights.at("patch_embeddings").at("projection");
         Ok(Self {
             cls_token: weights.get("cls_token", &[1, 1, dim])?,
-            position_embeddings: weights.get("position_embeddings", &[1, config.n_patches() + 1, dim])?,
-            patch_embeddings: PatchEmbedding::load(&patches, config.num_channels, dim, config.patch_size.sides())?,
+            position_embeddings: weights
+                .get("position_embeddings", &[1, config.n_patches() + 1, dim])?,
+            patch_embeddings: PatchEmbedding::load(
+                &patches,
+                config.num_channels,
+                dim,
+                config.patch_size.sides(),
+            )?,
         })
     }
 
@@ -200,7 +223,9 @@ impl Layer {
     fn load(config: &Config, weights: &Weights) -> Result<Self, WeightsError> {
         let (dim, inner_dim) = (config.hidden_size, config.intermediate_size);
         let attention = weights.at("attention");
-        let projection = |name| Linear::load_with(&attention.at("attention").at(name), dim, dim, config.qkv_bias);
+        let projection = |name| {
+            Linear::load_with(&attention.at("attention").at(name), dim, dim, config.qkv_bias)
+        };
         let norm = |name| LayerNorm::load(&weights.at(name), dim, config.layer_norm_eps);
         Ok(Self {
             query: projection("query")?,

@@ -141,7 +141,9 @@ fn default_eps() -> f64 {
     1e-6
 }
 
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i64>>, D::Error> {
+fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<i64>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -227,7 +229,8 @@ impl Config {
 }
 
 fn windows(raw: &RawConfig, window: &Window) -> Result<Vec<Option<i64>>, LoadError> {
-    let n_layers = usize::try_from(raw.num_hidden_layers).map_err(|_| unsupported("num_hidden_layers", raw.num_hidden_layers))?;
+    let n_layers = usize::try_from(raw.num_hidden_layers)
+        .map_err(|_| unsupported("num_hidden_layers", raw.num_hidden_layers))?;
     let size = raw.sliding_window.unwrap_or(Some(DEFAULT_WINDOW));
     let size = match window {
         Window::Never => None,
@@ -251,7 +254,9 @@ fn windows(raw: &RawConfig, window: &Window) -> Result<Vec<Option<i64>>, LoadErr
         .iter()
         .map(|layer_type| match layer_type.as_str() {
             "full_attention" => Ok(None),
-            "sliding_attention" => size.map(Some).ok_or_else(|| unsupported("layer_types", "sliding_attention without a window")),
+            "sliding_attention" => size
+                .map(Some)
+                .ok_or_else(|| unsupported("layer_types", "sliding_attention without a window")),
             other => Err(unsupported("layer_types", other)),
         })
         .collect()
@@ -264,9 +269,15 @@ mod tests {
     #[test]
     fn an_empty_config_means_what_the_reference_means() {
         let llama = Config::parse("{}", &LLAMA).unwrap();
-        assert_eq!((llama.head_dim, llama.n_kv_heads, llama.qkv_bias, llama.windows[0]), (128, 32, false, None));
+        assert_eq!(
+            (llama.head_dim, llama.n_kv_heads, llama.qkv_bias, llama.windows[0]),
+            (128, 32, false, None)
+        );
         let mistral = Config::parse("{}", &MISTRAL).unwrap();
-        assert_eq!((mistral.n_kv_heads, mistral.intermediate_size, mistral.windows[31]), (8, 14336, Some(4096)));
+        assert_eq!(
+            (mistral.n_kv_heads, mistral.intermediate_size, mistral.windows[31]),
+            (8, 14336, Some(4096))
+        );
         let qwen2 = Config::parse("{}", &QWEN2).unwrap();
         assert_eq!((qwen2.qkv_bias, qwen2.o_bias, qwen2.windows[31]), (true, false, None));
         let qwen3 = Config::parse("{}", &QWEN3).unwrap();
@@ -275,7 +286,8 @@ mod tests {
 
     #[test]
     fn windows_follow_the_layers() {
-        let layers = |config: &str, variant: &Variant| Config::parse(config, variant).unwrap().windows;
+        let layers =
+            |config: &str, variant: &Variant| Config::parse(config, variant).unwrap().windows;
         let common = r#""num_hidden_layers": 2, "sliding_window": 8"#;
         assert_eq!(layers(&format!("{{{common}}}"), &MISTRAL), [Some(8), Some(8)]);
         assert_eq!(layers(r#"{"num_hidden_layers": 1, "sliding_window": null}"#, &MISTRAL), [None]);

@@ -51,7 +51,8 @@ struct Llama {
 
 impl Llama {
     fn load(config: &Config, weights: &Weights) -> Result<Self, WeightsError> {
-        let embed_tokens = Embedding::load(&weights.at("embed_tokens"), config.vocab_size, config.hidden_size)?;
+        let embed_tokens =
+            Embedding::load(&weights.at("embed_tokens"), config.vocab_size, config.hidden_size)?;
         let lm_head = if config.tie_word_embeddings {
             Linear::tied(embed_tokens.weight())
         } else {
@@ -63,7 +64,8 @@ impl Llama {
             head_dim: config.head_dim,
             kind: embed_tokens.weight().kind(),
         };
-        let rotary = Rotary::new(config.rope.clone(), config.head_dim, embed_tokens.weight().device());
+        let rotary =
+            Rotary::new(config.rope.clone(), config.head_dim, embed_tokens.weight().device());
         let layers = weights.at("layers");
         Ok(Self {
             embed_tokens,
@@ -125,7 +127,8 @@ impl Layer {
     }
 
     fn forward(&self, xs: Tensor, rotation: &Rotation, step: &Step) -> Tensor {
-        let xs = self.self_attn.forward(&self.input_layernorm.forward(&xs, step), rotation, step) + xs;
+        let xs =
+            self.self_attn.forward(&self.input_layernorm.forward(&xs, step), rotation, step) + xs;
         self.mlp.forward(&self.post_attention_layernorm.forward(&xs, step), step) + xs
     }
 }
@@ -144,16 +147,26 @@ struct Attention {
 impl Attention {
     fn load(config: &Config, layer: usize, weights: &Weights) -> Result<Self, WeightsError> {
         let (dim, head_dim) = (config.hidden_size, config.head_dim);
-        let projection =
-            |name, n_heads| Linear::load_with(&weights.at(name), dim, n_heads * head_dim, config.qkv_bias);
+        let projection = |name, n_heads| {
+            Linear::load_with(&weights.at(name), dim, n_heads * head_dim, config.qkv_bias)
+        };
         let norm = |name| RmsNorm::load(&weights.at(name), head_dim, config.rms_norm_eps);
         Ok(Self {
             q_proj: projection("q_proj", config.n_heads)?,
             k_proj: projection("k_proj", config.n_kv_heads)?,
             v_proj: projection("v_proj", config.n_kv_heads)?,
-            o_proj: Linear::load_with(&weights.at("o_proj"), config.n_heads * head_dim, dim, config.o_bias)?,
+            o_proj: Linear::load_with(
+                &weights.at("o_proj"),
+                config.n_heads * head_dim,
+                dim,
+                config.o_bias,
+            )?,
             norms: if config.qk_norm { Some((norm("q_norm")?, norm("k_norm")?)) } else { None },
-            attend: Attend { layer, scale: (head_dim as f64).powf(-0.5), window: config.windows[layer] },
+            attend: Attend {
+                layer,
+                scale: (head_dim as f64).powf(-0.5),
+                window: config.windows[layer],
+            },
             head_dim,
         })
     }
@@ -166,7 +179,8 @@ impl Attention {
         if let Some((q_norm, k_norm)) = &self.norms {
             (q, k) = (q_norm.forward(&q, step), k_norm.forward(&k, step));
         }
-        let attended = step.attend_cached(self.attend, &rotation.apply(&q), &rotation.apply(&k), &v);
+        let attended =
+            step.attend_cached(self.attend, &rotation.apply(&q), &rotation.apply(&k), &v);
         self.o_proj.forward(&attended, step)
     }
 }
@@ -181,7 +195,8 @@ struct Mlp {
 
 impl Mlp {
     fn load(config: &Config, weights: &Weights) -> Result<Self, WeightsError> {
-        let (dim, inner_dim, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias);
+        let (dim, inner_dim, bias) =
+            (config.hidden_size, config.intermediate_size, config.mlp_bias);
         Ok(Self {
             gate_proj: Linear::load_with(&weights.at("gate_proj"), dim, inner_dim, bias)?,
             up_proj: Linear::load_with(&weights.at("up_proj"), dim, inner_dim, bias)?,

@@ -113,8 +113,8 @@ fn a_decode_row_beside_a_prefill_chunk_changes_neither() {
     every_decoder(|case| {
         let (long, short) = (case.fixture.expected("long"), case.fixture.expected("short"));
         let (decoding, prefilling) = (case.slot(), case.slot());
-        case.logits(&[(&decoding, 0, &long.narrow(0, 0, 10))]);
-        case.logits(&[(&prefilling, 0, &short.narrow(0, 0, 1))]);
+        drop(case.logits(&[(&decoding, 0, &long.narrow(0, 0, 10))]));
+        drop(case.logits(&[(&prefilling, 0, &short.narrow(0, 0, 1))]));
         let found = case.logits(&[
             (&decoding, 10, &long.narrow(0, 10, 1)),
             (&prefilling, 1, &short.narrow(0, 1, 3)),

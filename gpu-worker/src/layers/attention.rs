@@ -1,0 +1,119 @@
+//! Scaled dot-product attention (Vaswani et al., 2017, <https://arxiv.org/abs/1706.03762>), over a batch or over the
+//! caches of running sequences. Query heads may share key and value heads in groups
+//! (Ainslie et al., 2023, <https://arxiv.org/abs/2305.13245>).
+
+use tch::Tensor;
+
+use super::{
+    Step,
+    step::{Segment, Sequences},
+};
+
+/// The attention of one layer of a causal model.
+#[derive(Clone, Copy, Debug)]
+pub struct Attend {
+    /// Which of the cache's layers is this one's.
+    pub layer: usize,
+    pub scale: f64,
+    /// How many of the newest positions a token sees, itself included; `None` for all.
+    pub window: Option<i64>,
+}
+
+impl Step<'_> {
+    /// Attention of every token of a batch to every other: `q`, `k`, `v` are `[batch, seq, n_heads × head_dim]`,
+    /// and so is the answer. Padding is not attended to.
+    pub fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, n_heads: i64, scale: f64) -> Tensor {
+        let (batch, seq, dim) = q.size3().expect("q is [batch, seq, dim]");
+        let heads = |xs: &Tensor| xs.view([batch, seq, n_heads, dim / n_heads]).transpose(1, 2);
+        let mask = self.padding(q.kind());
+        let attended = Tensor::scaled_dot_product_attention(
+            &heads(q),
+            &heads(k),
+            &heads(v),
+            mask,
+            0.0,
+            false,
+            scale,
+            false,
+        );
+        attended.transpose(1, 2).reshape([batch, seq, dim])
+    }
+
+    /// Causal attention of a flat pass: `q` is `[tokens, n_heads, head_dim]`, `k` and `v` are
+    /// `[tokens, kv_heads, head_dim]`, the answer is `[tokens, n_heads × head_dim]`. Keys and values go to the caches
+    /// first.
+    pub fn attend_cached(&self, attend: Attend, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+        let sequences = self.flat();
+        let (tokens, n_heads, head_dim) = q.size3().expect("q is [tokens, heads, head_dim]");
+        if let [segment] = sequences.segments.as_slice() {
+            return attend_segment(sequences, 0, segment, attend, q, k, v)
+                .reshape([tokens, n_heads * head_dim]);
+        }
+        let mut start = 0;
+        let attended: Vec<Tensor> = sequences
+            .segments
+            .iter()
+            .enumerate()
+            .map(|(idx, segment)| {
+                let part = |xs: &Tensor| xs.narrow(0, start, segment.tokens);
+                let (q, k, v) = (part(q), part(k), part(v));
+                start += segment.tokens;
+                attend_segment(sequences, idx, segment, attend, &q, &k, &v)
+                    .reshape([segment.tokens, n_heads * head_dim])
+            })
+            .collect();
+        Tensor::cat(&attended, 0)
+    }
+}
+
+/// One sequence's attention; the answer is `[tokens, n_heads, head_dim]` or flattens to it.
+fn attend_segment(
+    sequences: &Sequences<'_>,
+    idx: usize,
+    segment: &Segment<'_>,
+    Attend { layer, scale, window }: Attend,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+) -> Tensor {
+    let Segment { slot, cached, tokens } = *segment;
+    slot.write(layer, cached, k, v);
+    // The oldest position that any of these tokens sees.
+    let from = window.map_or(0, |window| (cached + 1 - window).max(0));
+    let to = cached + tokens;
+    let (keys, values) = slot.read(layer, from, to);
+    if tokens == 1 {
+        // The query heads of a group stand where the tokens of a longer query would: nothing is repeated.
+        let (kv_heads, head_dim) = (keys.size()[1], keys.size()[3]);
+        let q = q.reshape([1, kv_heads, -1, head_dim]);
+        return Tensor::scaled_dot_product_attention(
+            &q,
+            &keys,
+            &values,
+            None::<Tensor>,
+            0.0,
+            false,
+            scale,
+            false,
+        );
+    }
+    let q = q.transpose(0, 1).unsqueeze(0);
+    let shares_heads = q.size()[1] != keys.size()[1];
+    let fits_window = window.is_none_or(|window| to - from <= window);
+    let (mask, is_causal) = if cached == 0 && fits_window {
+        (None, true)
+    } else {
+        (Some(sequences.mask(idx, window, from, q.kind())), false)
+    };
+    let attended = Tensor::scaled_dot_product_attention(
+        &q,
+        &keys,
+        &values,
+        mask,
+        0.0,
+        is_causal,
+        scale,
+        shares_heads,
+    );
+    attended.squeeze_dim(0).transpose(0, 1)
+}

@@ -1,0 +1,27 @@
+//! The blocks that models are wired from. Each is written once and chosen by plain config fields.
+//!
+//! Every block takes the [`Step`]: what belongs to the requests of one forward pass (positions, padding, cache)
+//! travels there, so that model files pass it on unread.
+
+mod activation;
+mod attention;
+mod cache;
+mod embedding;
+mod linear;
+mod norm;
+mod patches;
+mod ranges;
+mod rope;
+mod rotary;
+mod step;
+
+pub use activation::Activation;
+pub use attention::Attend;
+pub use cache::{CacheShape, KvArena, KvSlot};
+pub use embedding::Embedding;
+pub use linear::Linear;
+pub use norm::{LayerNorm, RmsNorm};
+pub use patches::PatchEmbedding;
+pub use rope::{RopeConfig, RopeError, RopeParameters};
+pub use rotary::{Rotary, Rotation};
+pub use step::{Segment, Step};

@@ -1,0 +1,82 @@
+//! Rotary position embeddings (Su et al., 2021, <https://arxiv.org/abs/2104.09864>): a head's first and second half
+//! are the two coordinates that turn with the position.
+
+use tch::{Device, Kind, Tensor};
+
+use super::{RopeParameters, Step};
+
+pub struct Rotary {
+    parameters: RopeParameters,
+    head_dim: i64,
+    /// `[head_dim / 2]` float32, for parameters that do not depend on the text's length.
+    inverse_frequencies: Tensor,
+}
+
+/// The rotation of every token of one flat pass, the same in all layers.
+pub struct Rotation {
+    /// `[tokens, 1, head_dim]`.
+    cos: Tensor,
+    /// `[tokens, 1, head_dim]`; its first half is negative, so that swapping halves is all that remains to be done.
+    sin: Tensor,
+}
+
+impl Rotary {
+    pub fn new(parameters: RopeParameters, head_dim: i64, device: Device) -> Self {
+        let inverse_frequencies = frequencies(&parameters, head_dim, 0, device);
+        Self { parameters, head_dim, inverse_frequencies }
+    }
+
+    /// The longest text that the parameters are made for.
+    pub fn context_length(&self) -> i64 {
+        self.parameters.context_length()
+    }
+
+    /// The rotation of a pass, in the type that queries and keys have.
+    pub fn rotation(&self, step: &Step, kind: Kind) -> Rotation {
+        let positions = step.positions().to_kind(Kind::Float).unsqueeze(1);
+        let angles = if self.parameters.depends_on_length() {
+            positions * self.frequencies_by_length(step, step.positions().device())
+        } else {
+            positions * &self.inverse_frequencies
+        };
+        let factor = self.parameters.attention_factor();
+        let scaled = |xs: Tensor| if factor == 1.0 { xs } else { xs * factor };
+        let (cos, sin) = (scaled(angles.cos()), scaled(angles.sin()));
+        Rotation {
+            cos: Tensor::cat(&[&cos, &cos], 1).unsqueeze(1).to_kind(kind),
+            sin: Tensor::cat(&[&sin.neg(), &sin], 1).unsqueeze(1).to_kind(kind),
+        }
+    }
+
+    /// `[tokens, head_dim / 2]`: a sequence that has outgrown the trained length turns more slowly.
+    fn frequencies_by_length(&self, step: &Step, device: Device) -> Tensor {
+        let rows: Vec<Tensor> = step
+            .flat()
+            .segments
+            .iter()
+            .map(|segment| {
+                frequencies(
+                    &self.parameters,
+                    self.head_dim,
+                    segment.cached + segment.tokens,
+                    device,
+                )
+                .expand([segment.tokens, self.head_dim / 2], false)
+            })
+            .collect();
+        Tensor::cat(&rows, 0)
+    }
+}
+
+impl Rotation {
+    /// `[tokens, heads, head_dim]` to the same shape.
+    pub fn apply(&self, xs: &Tensor) -> Tensor {
+        let swapped = xs.roll([xs.size()[2] / 2], [2]);
+        (xs * &self.cos).addcmul(&swapped, &self.sin)
+    }
+}
+
+fn frequencies(parameters: &RopeParameters, head_dim: i64, length: i64, device: Device) -> Tensor {
+    let frequencies = parameters.inverse_frequencies(head_dim, length);
+    Tensor::from_slice(&frequencies).to_kind(Kind::Float).to_device(device)
+}

@@ -1,0 +1,81 @@
+//! What a loaded model can be. A new kind is a new kind of output, never a new architecture.
+
+use std::fmt;
+
+use tch::Tensor;
+
+use crate::layers::{CacheShape, Step};
+
+pub enum Model {
+    CausalLm(Box<dyn CausalLm>),
+    TextEncoder(Box<dyn TextEncoder>),
+    ImageClassifier(Box<dyn ImageClassifier>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ModelKind {
+    CausalLm,
+    TextEncoder,
+    ImageClassifier,
+}
+
+impl fmt::Display for ModelKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::CausalLm => "causal language model",
+            Self::TextEncoder => "text encoder",
+            Self::ImageClassifier => "image classifier",
+        })
+    }
+}
+
+/// Predicts the next token of every running sequence.
+pub trait CausalLm: Send {
+    /// `[tokens]` ids, those of all the step's segments one after the other, to `[tokens, dim]`.
+    /// Ids must be below [`Self::vocab_size`] and positions below [`Self::context_length`].
+    fn hidden(&self, ids: &Tensor, step: &Step) -> Tensor;
+
+    /// `[rows, dim]`, the rows whose next token is wanted, to `[rows, vocab_size]` in float32.
+    fn logits(&self, hidden: &Tensor, step: &Step) -> Tensor;
+
+    fn cache_shape(&self) -> CacheShape;
+
+    /// The most tokens a sequence can have.
+    fn context_length(&self) -> i64;
+
+    fn vocab_size(&self) -> i64;
+}
+
+/// Turns texts into one vector per token.
+pub trait TextEncoder: Send {
+    /// `[batch, seq]` ids and segment numbers to `[batch, seq, dim]`. Without `type_ids` all tokens are of segment 0.
+    fn hidden(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor;
+
+    /// `[batch, seq, dim]` to `[batch, dim]` through the checkpoint's own pooling layer, where it has one.
+    fn pooled(&self, hidden: &Tensor, step: &Step) -> Option<Tensor>;
+
+    /// Length of a vector.
+    fn dim(&self) -> i64;
+
+    /// The most tokens a text can have.
+    fn context_length(&self) -> i64;
+
+    fn vocab_size(&self) -> i64;
+
+    /// Segment numbers must be below this.
+    fn type_vocab_size(&self) -> i64;
+}
+
+/// Scores what a picture shows.
+pub trait ImageClassifier: Send {
+    /// `[batch, n_channels, height, width]` to `[batch, n_labels]` in float32.
+    fn logits(&self, pixels: &Tensor, step: &Step) -> Tensor;
+
+    /// The labels in the order of the logits.
+    fn labels(&self) -> &[String];
+
+    /// Height and width that pixels must have.
+    fn image_size(&self) -> (i64, i64);
+
+    fn n_channels(&self) -> i64;
+}

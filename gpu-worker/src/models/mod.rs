@@ -1,0 +1,183 @@
+//! The model zoo: one file per architecture, one line per architecture in [`ARCHITECTURES`].
+//!
+//! Model code does no input or output: config and tensors in, tensors out.
+
+mod bert;
+mod gpt2;
+mod kinds;
+mod labels;
+mod llama;
+mod vit;
+
+use std::fmt;
+
+pub use kinds::{CausalLm, ImageClassifier, Model, ModelKind, TextEncoder};
+use serde::Deserialize;
+
+use crate::{
+    layers::RopeError,
+    weights::{Rename, Weights, WeightsError},
+};
+
+/// Every architecture there is.
+pub const ARCHITECTURES: &[Architecture] =
+    &[bert::BERT, gpt2::GPT2, llama::LLAMA, llama::MISTRAL, llama::QWEN2, llama::QWEN3, vit::VIT];
+
+/// How to build one architecture from its `config.json` and its checkpoint.
+pub struct Architecture {
+    /// `model_type` in `config.json`.
+    pub model_type: &'static str,
+    /// What it can be loaded as.
+    pub kinds: &'static [ModelKind],
+    /// Old spellings of its checkpoints' names; apply them before [`Self::load`], which asks for the new ones.
+    pub renames: &'static [Rename],
+    /// Endings of saved tensors that hold nothing that was learned: that nobody asks for them is not worth a word.
+    pub ignored: &'static [&'static str],
+    load: Load,
+}
+
+type Load = fn(config: &str, kind: ModelKind, weights: &Weights) -> Result<Model, LoadError>;
+
+impl Architecture {
+    /// Builds the model that `config`, the text of `config.json`, describes. What the
+    /// config asks for and this library cannot do is refused here.
+    pub fn load(
+        &self,
+        config: &str,
+        kind: ModelKind,
+        weights: &Weights,
+    ) -> Result<Model, LoadError> {
+        if !self.kinds.contains(&kind) {
+            return Err(LoadError::UnsupportedKind { model_type: self.model_type, kind });
+        }
+        let common: CommonConfig = serde_json::from_str(config)?;
+        if let Some(quantization) = common.quantization_config {
+            let method =
+                quantization.quant_method.as_deref().unwrap_or("of unknown method").to_owned();
+            return Err(unsupported("quantization_config", method));
+        }
+        (self.load)(config, kind, weights)
+    }
+}
+
+#[derive(Deserialize)]
+struct CommonConfig {
+    quantization_config: Option<QuantizationConfig>,
+}
+
+#[derive(Deserialize)]
+struct QuantizationConfig {
+    quant_method: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("unknown architecture {model_type:?}")]
+    UnknownArchitecture { model_type: String },
+    #[error("architecture {model_type} cannot be loaded as a {kind}")]
+    UnsupportedKind { model_type: &'static str, kind: ModelKind },
+    #[error("config.json: {field} = {value} is not supported")]
+    UnsupportedValue { field: &'static str, value: String },
+    #[error("config.json: {0}")]
+    Rope(#[from] RopeError),
+    #[error("config.json is invalid: {0}")]
+    Config(#[from] serde_json::Error),
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+}
+
+/// The architecture of a `model_type`.
+pub fn find(model_type: &str) -> Result<&'static Architecture, LoadError> {
+    ARCHITECTURES
+        .iter()
+        .find(|architecture| architecture.model_type == model_type)
+        .ok_or_else(|| LoadError::UnknownArchitecture { model_type: model_type.to_owned() })
+}
+
+fn unsupported(field: &'static str, value: impl fmt::Display) -> LoadError {
+    LoadError::UnsupportedValue { field, value: value.to_string() }
+}
+
+/// Refuses sizes that no model has, before anything is computed from them.
+fn check_positive(fields: &[(&'static str, i64)]) -> Result<(), LoadError> {
+    const MOST: i64 = 1 << 32;
+    match fields.iter().find(|(_, value)| !(1..=MOST).contains(value)) {
+        Some(&(field, value)) => Err(unsupported(field, value)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a number of parts that does not divide the whole.
+fn check_divides(field: &'static str, parts: i64, whole: i64) -> Result<(), LoadError> {
+    if whole % parts == 0 {
+        Ok(())
+    } else {
+        Err(unsupported(field, format!("{parts}, which does not divide {whole},")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::weights::Checkpoint;
+
+    fn refusal(model_type: &str, kind: ModelKind, config: &str) -> String {
+        let checkpoint = Checkpoint::from_tensors(HashMap::new());
+        let architecture = find(model_type).unwrap();
+        match architecture.load(config, kind, &checkpoint.root()) {
+            Ok(_) => panic!("{model_type} with {config} was not refused"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_an_architecture_cannot_do_is_refused_by_name() {
+        use ModelKind::{CausalLm, ImageClassifier, TextEncoder};
+        for (model_type, kind, config, expected) in [
+            ("bert", CausalLm, "{}", "bert cannot be loaded as a causal language model"),
+            (
+                "bert",
+                TextEncoder,
+                r#"{"position_embedding_type": "relative_key"}"#,
+                "position_embedding_type",
+            ),
+            ("bert", TextEncoder, r#"{"hidden_act": "prelu"}"#, "\"prelu\" is not supported"),
+            ("bert", TextEncoder, r#"{"is_decoder": true}"#, "is_decoder = true"),
+            ("bert", TextEncoder, r#"{"num_attention_heads": 7}"#, "num_attention_heads = 7"),
+            ("gpt2", CausalLm, r#"{"add_cross_attention": true}"#, "add_cross_attention = true"),
+            ("gpt2", CausalLm, r#"{"n_layer": -1}"#, "n_layer = -1"),
+            (
+                "llama",
+                CausalLm,
+                r#"{"rope_scaling": {"rope_type": "longrope"}}"#,
+                "rope_type \"longrope\"",
+            ),
+            (
+                "llama",
+                CausalLm,
+                r#"{"quantization_config": {"quant_method": "gptq"}}"#,
+                "quantization_config = gptq",
+            ),
+            ("qwen3", CausalLm, r#"{"layer_types": ["linear_attention"]}"#, "layer_types"),
+            ("vit", ImageClassifier, r#"{"hidden_size": 0}"#, "hidden_size = 0"),
+            ("vit", ImageClassifier, "[]", "config.json is invalid"),
+        ] {
+            let refusal = refusal(model_type, kind, config);
+            assert!(refusal.contains(expected), "{model_type} {config}: {refusal}");
+        }
+        assert!(find("t5").is_err());
+    }
+
+    #[test]
+    fn model_types_are_unique() {
+        for (idx, architecture) in ARCHITECTURES.iter().enumerate() {
+            assert!(
+                ARCHITECTURES[..idx]
+                    .iter()
+                    .all(|other| other.model_type != architecture.model_type)
+            );
+        }
+    }
+}

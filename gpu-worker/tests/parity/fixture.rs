@@ -1,0 +1,82 @@
+//! Opens a fixture: its model with hashed weights, and what the reference answered.
+
+use std::{collections::HashMap, fs, path::PathBuf};
+
+use gpu_worker::{
+    models::{self, CausalLm, ImageClassifier, Model, ModelKind, TextEncoder},
+    weights::Checkpoint,
+};
+use tch::{Kind, Tensor};
+
+use crate::hashed_weights;
+
+/// Largest difference that counts as the same.
+pub const TOLERANCE: f64 = 1e-5;
+
+pub struct Fixture {
+    config: String,
+    shapes: HashMap<String, Vec<i64>>,
+    expected: HashMap<String, Tensor>,
+}
+
+impl Fixture {
+    pub fn open(name: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let text = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
+        let expected = Tensor::read_safetensors(folder.join("expected.safetensors")).unwrap();
+        Self {
+            config: text("config.json"),
+            shapes: serde_json::from_str(&text("tensors.json")).unwrap(),
+            expected: expected.into_iter().collect(),
+        }
+    }
+
+    pub fn expected(&self, name: &str) -> &Tensor {
+        self.expected.get(name).unwrap_or_else(|| panic!("the fixture has no {name}"))
+    }
+
+    pub fn causal_lm(&self) -> Box<dyn CausalLm> {
+        self.causal_lm_of(Kind::Float)
+    }
+
+    pub fn causal_lm_of(&self, kind: Kind) -> Box<dyn CausalLm> {
+        match self.load(ModelKind::CausalLm, kind) {
+            Model::CausalLm(model) => model,
+            _ => panic!("the model is not what was asked for"),
+        }
+    }
+
+    pub fn text_encoder(&self, kind: Kind) -> Box<dyn TextEncoder> {
+        match self.load(ModelKind::TextEncoder, kind) {
+            Model::TextEncoder(model) => model,
+            _ => panic!("the model is not what was asked for"),
+        }
+    }
+
+    pub fn image_classifier(&self, kind: Kind) -> Box<dyn ImageClassifier> {
+        match self.load(ModelKind::ImageClassifier, kind) {
+            Model::ImageClassifier(model) => model,
+            _ => panic!("the model is not what was asked for"),
+        }
+    }
+
+    fn load(&self, wanted: ModelKind, kind: Kind) -> Model {
+        let config: serde_json::Value = serde_json::from_str(&self.config).unwrap();
+        let architecture = models::find(config["model_type"].as_str().unwrap()).unwrap();
+        let tensors = self.shapes.iter().map(|(name, shape)| {
+            (name.clone(), hashed_weights::tensor(name, shape, hashed_weights::SEED).to_kind(kind))
+        });
+        let mut checkpoint = Checkpoint::from_tensors(tensors.collect());
+        checkpoint.rename(architecture.renames);
+        let model = architecture.load(&self.config, wanted, &checkpoint.root()).unwrap();
+        checkpoint.finish().unwrap();
+        model
+    }
+}
+
+/// Fails with the largest difference if there is one above the tolerance.
+pub fn assert_close(found: &Tensor, expected: &Tensor, what: &str) {
+    assert_eq!(found.size(), expected.size(), "{what}");
+    let difference = (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[]);
+    assert!(difference <= TOLERANCE, "{what}: {difference:e}");
+}

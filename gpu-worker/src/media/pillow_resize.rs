@@ -1,5 +1,5 @@
-//! Pillow's resampling, bit by bit: separable, the horizontal pass first, coefficients normalised
-//! and rounded to 22-bit fixed point, values clipped to 8 bits between the passes.
+//! Pillow's resampling, bit by bit: separable, coefficients normalised and rounded to 22-bit fixed
+//! point, values clipped to 8 bits between the passes, and Pillow 13's order of the passes.
 //!
 //! Reference: Pillow's `src/libImaging/Resample.c`; nearest is `ImagingScaleAffine` in `Geometry.c`.
 
@@ -17,18 +17,29 @@ pub fn resize(picture: &Picture, width: u32, height: u32, resample: Resample) ->
     let Some(support) = resample.support() else { return nearest(picture, width, height) };
     let (old_width, old_height) = (picture.width as usize, picture.height as usize);
     let (new_width, new_height) = (width as usize, height as usize);
-    let widened = (new_width != old_width).then(|| {
+    let to_width = |rgb: &[u8]| {
         let windows = Windows::new(old_width, new_width, resample, support);
-        horizontal(&picture.rgb, old_width, &windows)
-    });
-    let rgb = widened.as_deref().unwrap_or(&picture.rgb);
-    let rgb = if new_height == old_height {
-        rgb.to_vec()
-    } else {
+        horizontal(rgb, old_width, &windows)
+    };
+    let to_height = |rgb: &[u8], width: usize| {
         let windows = Windows::new(old_height, new_height, resample, support);
-        vertical(rgb, new_width * CHANNELS, &windows)
+        vertical(rgb, width * CHANNELS, &windows)
+    };
+    let rgb = match (new_width != old_width, new_height != old_height) {
+        (true, true) if height_shrinks_more((old_width, old_height), (new_width, new_height)) => {
+            to_width(&to_height(&picture.rgb, old_width))
+        }
+        (true, true) => to_height(&to_width(&picture.rgb), new_width),
+        (true, false) => to_width(&picture.rgb),
+        (false, _) => to_height(&picture.rgb, new_width),
     };
     Picture { width, height, rgb }
+}
+
+/// Since Pillow 13 the vertical pass goes first where it takes away more than twice as many rows as
+/// the horizontal pass takes columns. Sizes are `(width, height)`.
+fn height_shrinks_more(old: (usize, usize), new: (usize, usize)) -> bool {
+    new.1 < old.1 && old.1 - new.1 > 2 * old.0.saturating_sub(new.0)
 }
 
 /// For every output position along one axis, which inputs count and how much.

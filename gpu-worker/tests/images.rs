@@ -2,6 +2,8 @@
 //!
 //! `fixtures/make_images/make.py` makes the pictures and the expectations.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 
 use gpu_worker::media::{

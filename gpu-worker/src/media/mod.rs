@@ -26,3 +26,4 @@ pub use image_processor::{Backend, ImageProcessor, Pixels};
 pub use picture::{Limits, Picture, decode};
 pub use pillow_resize::resize as resize_like_pillow;
 pub use resample::Resample;
+pub use torch_resize::resize as resize_like_torchvision;

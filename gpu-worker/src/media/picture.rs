@@ -67,6 +67,8 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, MediaError> {
     }
 }
 
+/// What a decoder reports ends here, so callers hand it over, be it an error or a text.
+#[expect(clippy::needless_pass_by_value, reason = "used in `map_err`")]
 pub(super) fn corrupt(format: Format, reason: impl ToString) -> MediaError {
     MediaError::Corrupt { format: format.name(), reason: reason.to_string() }
 }

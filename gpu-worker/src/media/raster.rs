@@ -46,6 +46,9 @@ fn check_png_header(bytes: &[u8], limits: &Limits) -> Result<(), MediaError> {
         let bytes: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
         Some(u32::from_be_bytes(bytes))
     };
+    if bytes.get(12..16).is_some_and(|chunk| chunk != b"IHDR") {
+        return Err(corrupt(Format::Png, "it does not begin with a header chunk"));
+    }
     match (number(16), number(20)) {
         (Some(width), Some(height)) => limits.check(width, height),
         _ => Err(corrupt(Format::Png, "it ends inside its header")),

@@ -10,7 +10,7 @@ use tch::{Kind, TchError, Tensor, no_grad};
 use super::{Picture, Resample};
 
 /// `picture` at `width` × `height` as torchvision's `resize(uint8, antialias=True)` makes it.
-pub(super) fn resize(
+pub fn resize(
     picture: &Picture,
     width: u32,
     height: u32,

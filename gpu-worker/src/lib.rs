@@ -5,3 +5,5 @@ pub mod layers;
 pub mod memory;
 pub mod models;
 pub mod weights;
+
+pub mod media;

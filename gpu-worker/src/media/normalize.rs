@@ -1,0 +1,65 @@
+//! Bytes to the floats a model expects: rescale, shift, scale; in the order of each backend, since
+//! the order decides the last bits.
+
+use super::{Backend, Picture};
+
+/// Which arithmetic turns a sample into a float.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Arithmetic {
+    /// Factor of `do_rescale`, if it is on.
+    pub rescale: Option<f64>,
+    /// Mean and standard deviation per channel of `do_normalize`, if it is on.
+    pub normalize: Option<([f64; 3], [f64; 3])>,
+    /// Subtract 1 after rescaling (EfficientNet's `rescale_offset`).
+    pub offset: bool,
+    /// Divide by the standard deviation once more (EfficientNet's `include_top`).
+    pub std_again: Option<[f64; 3]>,
+}
+
+impl Arithmetic {
+    /// `[3, height, width]` floats of `picture`.
+    ///
+    /// There are only 256 values per channel, so each is computed once.
+    pub(super) fn apply(&self, picture: &Picture, backend: Backend) -> Vec<f32> {
+        let n = picture.width as usize * picture.height as usize;
+        let mut floats = Vec::with_capacity(n * 3);
+        let pixels = picture.rgb.as_chunks::<3>().0;
+        for channel in 0..3 {
+            let table: Vec<f32> =
+                (0..=255).map(|sample| self.sample(sample, channel, backend)).collect();
+            floats.extend(pixels.iter().map(|pixel| table[usize::from(pixel[channel])]));
+        }
+        floats
+    }
+
+    fn sample(&self, sample: u8, channel: usize, backend: Backend) -> f32 {
+        let mut value = f32::from(sample);
+        let mut normalize =
+            self.normalize.map(|(mean, std)| (mean[channel] as f32, std[channel] as f32));
+        let mut rescale = self.rescale;
+        // torchvision folds the factor into mean and deviation and then works in 32 bits.
+        if let (Backend::Torchvision, Some(factor), Some((mean, std)), false) =
+            (backend, rescale, normalize, self.offset)
+        {
+            let inverse = (1.0 / factor) as f32;
+            normalize = Some((mean * inverse, std * inverse));
+            rescale = None;
+        }
+        if let Some(factor) = rescale {
+            value = match backend {
+                Backend::Torchvision => value * factor as f32,
+                Backend::Pillow => (f64::from(sample) * factor) as f32,
+            };
+            if self.offset {
+                value -= 1.0;
+            }
+        }
+        if let Some((mean, std)) = normalize {
+            value = (value - mean) / std;
+        }
+        if let Some(std) = self.std_again {
+            value /= std[channel] as f32;
+        }
+        value
+    }
+}

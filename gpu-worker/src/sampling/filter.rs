@@ -1,0 +1,119 @@
+//! Temperature, top-k, top-p and min-p, in the reference's order and with its arithmetic.
+//!
+//! Reference: `_get_logits_processor` in `transformers/generation/utils.py` and the warpers of
+//! `transformers/generation/logits_process.py`.
+
+use super::{
+    SamplingOptions,
+    top::{Candidate, best_first, largest},
+};
+
+/// How many of the likeliest tokens are sorted first to find where top-p cuts.
+const FIRST_SORTED: usize = 512;
+
+/// What is left to draw from, by rising id; logits are divided by the temperature.
+pub(super) fn filter(logits: &[f32], options: &SamplingOptions) -> Vec<Candidate> {
+    let temperature = options.temperature as f32;
+    let mut candidates = largest(logits, options.top_k as usize);
+    if temperature != 1.0 && candidates.len() < logits.len() {
+        // The division may make values equal that were not; the reference keeps all that equal the last of the top k.
+        let least = candidates.iter().map(|candidate| candidate.logit).fold(f32::INFINITY, f32::min) / temperature;
+        if least.is_finite() {
+            let every = logits.iter().enumerate().map(|(id, &logit)| Candidate { id: id as u32, logit });
+            candidates = every.filter(|candidate| candidate.logit / temperature >= least).collect();
+        }
+    }
+    divide(&mut candidates, temperature);
+    if options.top_p < 1.0 {
+        keep_top_p(&mut candidates, options.top_p);
+    }
+    if let Some(min_p) = options.min_p {
+        keep_min_p(&mut candidates, min_p);
+    }
+    candidates
+}
+
+fn divide(candidates: &mut [Candidate], temperature: f32) {
+    if temperature == 1.0 {
+        return;
+    }
+    let max = maximum(candidates);
+    let extent = candidates.iter().map(|candidate| candidate.logit.abs()).fold(0.0, f32::max);
+    // A tiny temperature would overflow; a shift changes no probability.
+    let shift = if (extent / temperature).is_finite() { 0.0 } else { max };
+    for candidate in candidates {
+        let distance = candidate.logit - shift;
+        candidate.logit = if distance == 0.0 { 0.0 } else { distance / temperature };
+    }
+}
+
+/// Sums from the least likely; removes while the sum is at most `1 - top_p`. The likeliest always stays.
+fn keep_top_p(candidates: &mut Vec<Candidate>, top_p: f64) {
+    let probabilities = softmax(candidates);
+    let total: f64 = probabilities.iter().map(|&probability| f64::from(probability)).sum();
+    let (max, sum) = normaliser(candidates);
+    let bound = (1.0 - top_p) as f32;
+    let logits: Vec<f32> = candidates.iter().map(|candidate| candidate.logit).collect();
+    let mut n_sorted = FIRST_SORTED;
+    loop {
+        let mut sorted: Vec<Candidate> = largest(&logits, n_sorted);
+        // The reference sorts upwards and stably: of equal values the higher id is nearer the top.
+        sorted.sort_unstable_by(|a, b| b.logit.total_cmp(&a.logit).then(b.id.cmp(&a.id)));
+        let mut above = 0.0;
+        let mut cut = None;
+        for (rank, candidate) in sorted.iter().enumerate() {
+            let up_to_here = (total - above) as f32;
+            if rank > 0 && up_to_here <= bound {
+                cut = Some(rank);
+                break;
+            }
+            above += f64::from((candidate.logit - max).exp() / sum);
+        }
+        if cut.is_none() && sorted.len() < candidates.len() {
+            n_sorted = n_sorted.saturating_mul(8);
+            continue;
+        }
+        // Ids of `sorted` are places in `candidates`.
+        let mut places: Vec<u32> = sorted[..cut.unwrap_or(sorted.len())].iter().map(|kept| kept.id).collect();
+        places.sort_unstable();
+        *candidates = places.into_iter().map(|place| candidates[place as usize]).collect();
+        return;
+    }
+}
+
+/// Removes what is less likely than `min_p` times the likeliest. The likeliest always stays.
+fn keep_min_p(candidates: &mut Vec<Candidate>, min_p: f64) {
+    let probabilities = softmax(candidates);
+    let top = probabilities.iter().copied().fold(0.0, f32::max);
+    let bound = top * min_p as f32;
+    let mut probability = probabilities.iter();
+    candidates.retain(|_| probability.next().is_some_and(|&probability| probability >= bound));
+}
+
+/// Probabilities of the candidates, in their order.
+pub(super) fn softmax(candidates: &[Candidate]) -> Vec<f32> {
+    let (max, sum) = normaliser(candidates);
+    candidates.iter().map(|candidate| (candidate.logit - max).exp() / sum).collect()
+}
+
+/// The largest logit, and the sum of the exponentials of the distances to it.
+fn normaliser(candidates: &[Candidate]) -> (f32, f32) {
+    let max = maximum(candidates);
+    let sum: f64 = candidates.iter().map(|candidate| f64::from((candidate.logit - max).exp())).sum();
+    (max, sum as f32)
+}
+
+fn maximum(candidates: &[Candidate]) -> f32 {
+    candidates.iter().map(|candidate| candidate.logit).fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// The `n` likeliest tokens, best first.
+pub(super) fn likeliest(logits: &[f32], n: usize) -> Vec<Candidate> {
+    if n == 0 {
+        return Vec::new();
+    }
+    let mut best = largest(logits, n);
+    best_first(&mut best);
+    best.truncate(n);
+    best
+}

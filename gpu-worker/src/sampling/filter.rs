@@ -17,9 +17,12 @@ pub(super) fn filter(logits: &[f32], options: &SamplingOptions) -> Vec<Candidate
     let mut candidates = largest(logits, options.top_k as usize);
     if temperature != 1.0 && candidates.len() < logits.len() {
         // The division may make values equal that were not; the reference keeps all that equal the last of the top k.
-        let least = candidates.iter().map(|candidate| candidate.logit).fold(f32::INFINITY, f32::min) / temperature;
+        let least =
+            candidates.iter().map(|candidate| candidate.logit).fold(f32::INFINITY, f32::min)
+                / temperature;
         if least.is_finite() {
-            let every = logits.iter().enumerate().map(|(id, &logit)| Candidate { id: id as u32, logit });
+            let every =
+                logits.iter().enumerate().map(|(id, &logit)| Candidate { id: id as u32, logit });
             candidates = every.filter(|candidate| candidate.logit / temperature >= least).collect();
         }
     }
@@ -51,29 +54,24 @@ fn divide(candidates: &mut [Candidate], temperature: f32) {
 fn keep_top_p(candidates: &mut Vec<Candidate>, top_p: f64) {
     let probabilities = softmax(candidates);
     let total: f64 = probabilities.iter().map(|&probability| f64::from(probability)).sum();
-    let (max, sum) = normaliser(candidates);
     let bound = (1.0 - top_p) as f32;
     let logits: Vec<f32> = candidates.iter().map(|candidate| candidate.logit).collect();
     let mut n_sorted = FIRST_SORTED;
     loop {
-        let mut sorted: Vec<Candidate> = largest(&logits, n_sorted);
+        // Ids of `sorted` are places in `candidates`.
+        let mut sorted = largest(&logits, n_sorted);
         // The reference sorts upwards and stably: of equal values the higher id is nearer the top.
         sorted.sort_unstable_by(|a, b| b.logit.total_cmp(&a.logit).then(b.id.cmp(&a.id)));
         let mut above = 0.0;
-        let mut cut = None;
-        for (rank, candidate) in sorted.iter().enumerate() {
+        let cut = sorted.iter().enumerate().position(|(rank, kept)| {
             let up_to_here = (total - above) as f32;
-            if rank > 0 && up_to_here <= bound {
-                cut = Some(rank);
-                break;
-            }
-            above += f64::from((candidate.logit - max).exp() / sum);
-        }
+            above += f64::from(probabilities[kept.id as usize]);
+            rank > 0 && up_to_here <= bound
+        });
         if cut.is_none() && sorted.len() < candidates.len() {
             n_sorted = n_sorted.saturating_mul(8);
             continue;
         }
-        // Ids of `sorted` are places in `candidates`.
         let mut places: Vec<u32> = sorted[..cut.unwrap_or(sorted.len())].iter().map(|kept| kept.id).collect();
         places.sort_unstable();
         *candidates = places.into_iter().map(|place| candidates[place as usize]).collect();
@@ -92,15 +90,13 @@ fn keep_min_p(candidates: &mut Vec<Candidate>, min_p: f64) {
 
 /// Probabilities of the candidates, in their order.
 pub(super) fn softmax(candidates: &[Candidate]) -> Vec<f32> {
-    let (max, sum) = normaliser(candidates);
-    candidates.iter().map(|candidate| (candidate.logit - max).exp() / sum).collect()
-}
-
-/// The largest logit, and the sum of the exponentials of the distances to it.
-fn normaliser(candidates: &[Candidate]) -> (f32, f32) {
     let max = maximum(candidates);
-    let sum: f64 = candidates.iter().map(|candidate| f64::from((candidate.logit - max).exp())).sum();
-    (max, sum as f32)
+    let mut probabilities: Vec<f32> = candidates.iter().map(|candidate| (candidate.logit - max).exp()).collect();
+    let sum = probabilities.iter().map(|&value| f64::from(value)).sum::<f64>() as f32;
+    for probability in &mut probabilities {
+        *probability /= sum;
+    }
+    probabilities
 }
 
 fn maximum(candidates: &[Candidate]) -> f32 {

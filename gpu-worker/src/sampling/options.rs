@@ -51,28 +51,40 @@ pub struct SamplingOptions {
 impl SamplingOptions {
     /// Tokens are drawn when `do_sample` says so, in the request or else in the model's defaults; when neither speaks,
     /// when the request gives a `temperature` or a `top_p`. A temperature of 0 is greedy in every case.
-    pub fn resolve(options: &TextGenerationOptions, model: &GenerationConfig) -> Result<Self, InvalidOption> {
+    pub fn resolve(
+        options: &TextGenerationOptions,
+        model: &GenerationConfig,
+    ) -> Result<Self, InvalidOption> {
         let max_new_tokens = either("max_new_tokens", options.max_new_tokens, model.max_new_tokens)
             .or(DEFAULT_MAX_NEW_TOKENS)
             .check("must be at least 1", |&count| count >= 1)?;
         let min_new_tokens = either("min_new_tokens", options.min_new_tokens, model.min_new_tokens)
             .or(0)
-            .check(format!("must be at most max_new_tokens, {max_new_tokens}"), |&count| count <= max_new_tokens)?;
+            .check(format!("must be at most max_new_tokens, {max_new_tokens}"), |&count| {
+                count <= max_new_tokens
+            })?;
         let temperature = either("temperature", options.temperature, model.temperature)
             .or(1.0)
-            .check("must be a finite number of at least 0", |&value| value.is_finite() && value >= 0.0)?;
+            .check("must be a finite number of at least 0", |&value| {
+                value.is_finite() && value >= 0.0
+            })?;
         // What is 0 as a float of the logits' width divides them as 0 would.
         let greedy = (temperature as f32) == 0.0;
         let asked = options.temperature.is_some() || options.top_p.is_some();
         let top_k = either("top_k", options.top_k, model.top_k).or(DEFAULT_TOP_K);
         if options.stop.len() > MAX_STOP_STRINGS {
-            return Err(invalid("options.stop", format!("must be at most {MAX_STOP_STRINGS} strings")));
+            return Err(invalid(
+                "options.stop",
+                format!("must be at most {MAX_STOP_STRINGS} strings"),
+            ));
         }
         if let Some(idx) = options.stop.iter().position(String::is_empty) {
             return Err(invalid(format!("options.stop[{idx}]"), "must not be empty"));
         }
         let penalty = |name, value| {
-            either(name, value, None).or(0.0).check("must be from -2 to 2", |value: &f64| value.abs() <= 2.0)
+            either(name, value, None)
+                .or(0.0)
+                .check("must be from -2 to 2", |value: &f64| value.abs() <= 2.0)
         };
         Ok(Self {
             max_new_tokens,
@@ -85,11 +97,21 @@ impl SamplingOptions {
                 .check("must be above 0 and at most 1", |&value| value > 0.0 && value <= 1.0)?,
             min_p: match either("min_p", options.min_p, model.min_p) {
                 Origin { value: None, .. } => None,
-                given => Some(given.or(0.0).check("must be from 0 to 1", |value| (0.0..=1.0).contains(value))?),
+                given => Some(
+                    given
+                        .or(0.0)
+                        .check("must be from 0 to 1", |value| (0.0..=1.0).contains(value))?,
+                ),
             },
-            repetition_penalty: either("repetition_penalty", options.repetition_penalty, model.repetition_penalty)
-                .or(1.0)
-                .check("must be a finite number above 0", |&value| (value as f32) > 0.0 && (value as f32).is_finite())?,
+            repetition_penalty: either(
+                "repetition_penalty",
+                options.repetition_penalty,
+                model.repetition_penalty,
+            )
+            .or(1.0)
+            .check("must be a finite number above 0", |&value| {
+                (value as f32) > 0.0 && (value as f32).is_finite()
+            })?,
             frequency_penalty: penalty("frequency_penalty", options.frequency_penalty)?,
             presence_penalty: penalty("presence_penalty", options.presence_penalty)?,
             stop: options.stop.clone(),
@@ -102,7 +124,9 @@ impl SamplingOptions {
                 .transpose()?,
             n: either("n", options.n, None)
                 .or(1)
-                .check(format!("must be from 1 to {MAX_CHOICES}"), |n| (1..=MAX_CHOICES).contains(n))?,
+                .check(format!("must be from 1 to {MAX_CHOICES}"), |n| {
+                    (1..=MAX_CHOICES).contains(n)
+                })?,
             seed: options.seed,
             return_full_text: options.return_full_text.unwrap_or(false),
             truncate: options.truncate.unwrap_or(false),
@@ -133,7 +157,11 @@ impl<T> Origin<Option<T>> {
 }
 
 impl<T> Origin<T> {
-    fn check(self, message: impl Into<String>, accept: impl Fn(&T) -> bool) -> Result<T, InvalidOption> {
+    fn check(
+        self,
+        message: impl Into<String>,
+        accept: impl Fn(&T) -> bool,
+    ) -> Result<T, InvalidOption> {
         if accept(&self.value) {
             Ok(self.value)
         } else {
@@ -166,9 +194,15 @@ mod tests {
             ("top_p", TextGenerationOptions { top_p: Some(0.0), ..none() }),
             ("top_p", TextGenerationOptions { top_p: Some(f64::NAN), ..none() }),
             ("min_p", TextGenerationOptions { min_p: Some(1.1), ..none() }),
-            ("repetition_penalty", TextGenerationOptions { repetition_penalty: Some(0.0), ..none() }),
+            (
+                "repetition_penalty",
+                TextGenerationOptions { repetition_penalty: Some(0.0), ..none() },
+            ),
             ("frequency_penalty", TextGenerationOptions { frequency_penalty: Some(2.1), ..none() }),
-            ("presence_penalty", TextGenerationOptions { presence_penalty: Some(f64::NAN), ..none() }),
+            (
+                "presence_penalty",
+                TextGenerationOptions { presence_penalty: Some(f64::NAN), ..none() },
+            ),
             ("stop", TextGenerationOptions { stop: vec!["a".into(); 17], ..none() }),
             ("stop[1]", TextGenerationOptions { stop: vec!["a".into(), String::new()], ..none() }),
             ("logprobs", TextGenerationOptions { logprobs: Some(21), ..none() }),
@@ -183,14 +217,19 @@ mod tests {
     #[test]
     fn a_default_of_the_model_that_is_no_good_is_named_as_its_own() {
         let model = GenerationConfig { top_p: Some(7.0), ..GenerationConfig::default() };
-        let error = SamplingOptions::resolve(&TextGenerationOptions::default(), &model).unwrap_err();
+        let error =
+            SamplingOptions::resolve(&TextGenerationOptions::default(), &model).unwrap_err();
         assert_eq!(error.field, "generation_config.top_p");
     }
 
     #[test]
     fn draws_only_when_asked_to() {
         let draws = |do_sample, temperature, model| {
-            let options = TextGenerationOptions { do_sample, temperature, ..TextGenerationOptions::default() };
+            let options = TextGenerationOptions {
+                do_sample,
+                temperature,
+                ..TextGenerationOptions::default()
+            };
             let model = GenerationConfig { do_sample: model, ..GenerationConfig::default() };
             SamplingOptions::resolve(&options, &model).unwrap().do_sample
         };
@@ -204,8 +243,10 @@ mod tests {
 
     #[test]
     fn the_request_goes_before_the_model_and_the_model_before_the_defaults() {
-        let model = GenerationConfig { top_k: Some(7), top_p: Some(0.5), ..GenerationConfig::default() };
-        let options = TextGenerationOptions { top_p: Some(0.9), ..TextGenerationOptions::default() };
+        let model =
+            GenerationConfig { top_k: Some(7), top_p: Some(0.5), ..GenerationConfig::default() };
+        let options =
+            TextGenerationOptions { top_p: Some(0.9), ..TextGenerationOptions::default() };
         let resolved = SamplingOptions::resolve(&options, &model).unwrap();
         assert_eq!((resolved.top_k, resolved.top_p, resolved.max_new_tokens), (7, 0.9, 256));
     }

@@ -60,7 +60,11 @@ impl Sampler {
     }
 
     /// Chooses the next token. `logits` is one row, `[vocab]`; penalties are written into it.
-    pub fn sample(&mut self, logits: &mut [f32], history: &History<'_>) -> Result<Sampled, SamplingError> {
+    pub fn sample(
+        &mut self,
+        logits: &mut [f32],
+        history: &History<'_>,
+    ) -> Result<Sampled, SamplingError> {
         let raw_max = check(logits)?;
         let raw = self.options.logprobs.map(|n| RawLogits::new(logits, raw_max, n as usize));
         self.penalise(logits, history);
@@ -90,7 +94,11 @@ impl Sampler {
         }
         let candidates = filter(logits, &self.options);
         let probabilities = softmax(&candidates);
-        Ok(candidates.iter().zip(probabilities).map(|(candidate, probability)| (candidate.id, probability)).collect())
+        Ok(candidates
+            .iter()
+            .zip(probabilities)
+            .map(|(candidate, probability)| (candidate.id, probability))
+            .collect())
     }
 
     fn penalise(&mut self, logits: &mut [f32], history: &History<'_>) {
@@ -137,7 +145,8 @@ impl Sampler {
     }
 
     fn draw(&mut self, candidates: &[Candidate]) -> Result<u32, SamplingError> {
-        let max = candidates.iter().map(|candidate| candidate.logit).fold(f32::NEG_INFINITY, f32::max);
+        let max =
+            candidates.iter().map(|candidate| candidate.logit).fold(f32::NEG_INFINITY, f32::max);
         let weight = |candidate: &Candidate| f64::from((candidate.logit - max).exp());
         let total: f64 = candidates.iter().map(weight).sum();
         let fraction = (self.random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
@@ -216,7 +225,8 @@ impl RawLogits {
     fn new(logits: &[f32], max: f32, n_top: usize) -> Self {
         let sum: f64 = logits.iter().map(|&logit| f64::from((logit - max).exp())).sum();
         let mut raw = Self { logits: logits.to_vec(), max, log_sum: sum.ln(), top: Vec::new() };
-        raw.top = likeliest(logits, n_top).iter().map(|best| (best.id, raw.logprob(best.id))).collect();
+        raw.top =
+            likeliest(logits, n_top).iter().map(|best| (best.id, raw.logprob(best.id))).collect();
         raw
     }
 

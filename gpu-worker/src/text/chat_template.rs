@@ -12,9 +12,11 @@ use time::PrimitiveDateTime;
 use super::{
     SpecialTokens, TextError,
     special_tokens::object,
-    template_environment::{Raised, environment, from_json, with_clock},
+    template_environment::{Raised, environment, from_json, with_clock, without_generation_tags},
 };
 
+/// Five hundred bytes for each of the nested lists that the budget can pay for.
+const STACK_BYTES: usize = 1 << 30;
 const DEFAULT: &str = "default";
 const TOOL_USE: &str = "tool_use";
 /// Names a message's reasoning is passed under; the first is the standard one.
@@ -62,7 +64,7 @@ impl ChatTemplate {
         let mut environment = environment();
         let mut names = Vec::new();
         for (name, source) in sources {
-            let source = super::template_environment::without_generation_tags(&source);
+            let source = without_generation_tags(&source);
             environment.add_template_owned(name.clone(), source).map_err(|error| {
                 let line = error.line().unwrap_or_default();
                 let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
@@ -87,9 +89,11 @@ impl ChatTemplate {
         } else {
             return Err(TextError::TemplateName { names: self.names.join(", ") });
         };
-        let environment = with_clock(&self.environment, input.now);
-        let template = environment.get_template(name).map_err(failed)?;
-        template.render(self.variables(input)).map_err(failed)
+        on_a_deep_stack(|| {
+            let environment = with_clock(&self.environment, input.now);
+            let template = environment.get_template(name).map_err(failed)?;
+            template.render(self.variables(input)).map_err(failed)
+        })
     }
 
     fn variables(&self, input: &ChatInput<'_>) -> Value {
@@ -97,7 +101,8 @@ impl ChatTemplate {
             Some(items) => items.iter().map(from_json).collect::<Value>(),
             None => Value::from(()),
         };
-        let special = self.special.iter().map(|(role, token)| (role.to_owned(), Value::from(token)));
+        let special =
+            self.special.iter().map(|(role, token)| (role.to_owned(), Value::from(token)));
         let extra = input.extra.iter().map(|(name, value)| (name.clone(), from_json(value)));
         let given = [
             ("messages", input.messages.iter().map(message).collect::<Value>()),
@@ -110,11 +115,25 @@ impl ChatTemplate {
     }
 }
 
+/// Runs on a thread of its own. A template may nest lists as deep as its budget allows, and dropping or comparing them
+/// takes a stack frame or more per level, which no ordinary stack holds. Memory is only used as far as it goes.
+fn on_a_deep_stack(render: impl FnOnce() -> Result<String, TextError> + Send) -> Result<String, TextError> {
+    let failure = |message: String| TextError::TemplateFailed { message };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("chat-template".to_owned()).stack_size(STACK_BYTES);
+        let rendering = thread.spawn_scoped(scope, render).map_err(|error| failure(error.to_string()))?;
+        rendering.join().unwrap_or_else(|_| Err(failure("it made the renderer panic".to_owned())))
+    })
+}
+
 /// Reasoning that came under one of its names is given under those that templates read.
 fn message(message: &Map<String, Json>) -> Value {
-    let reasoning = REASONING.iter().find_map(|name| message.get(*name).filter(|value| !value.is_null()));
+    let reasoning =
+        REASONING.iter().find_map(|name| message.get(*name).filter(|value| !value.is_null()));
     let Some(reasoning) = reasoning else {
-        return Value::from_pairs(message.iter().map(|(name, value)| (name.clone(), from_json(value))));
+        return Value::from_pairs(
+            message.iter().map(|(name, value)| (name.clone(), from_json(value))),
+        );
     };
     let mut aliased = Map::from_iter([("thinking".to_owned(), reasoning.clone())]);
     aliased.extend(message.clone());
@@ -133,7 +152,8 @@ fn sources(config: &Map<String, Json>) -> Result<Vec<(String, String)>, TextErro
         None | Some(Json::Null) => Ok(Vec::new()),
         Some(Json::String(source)) => Ok(vec![(DEFAULT.to_owned(), source.clone())]),
         Some(Json::Array(items)) => {
-            let text = |item: &Json, name: &str| item.get(name).and_then(Json::as_str).map(str::to_owned);
+            let text =
+                |item: &Json, name: &str| item.get(name).and_then(Json::as_str).map(str::to_owned);
             let named = |item| Some((text(item, "name")?, text(item, "template")?));
             items.iter().map(|item| named(item).ok_or_else(wrong)).collect()
         }
@@ -154,7 +174,10 @@ fn failed(error: minijinja::Error) -> TextError {
         }
         cause = current.source();
     }
-    let detail = error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
-    let message = error.line().map_or_else(|| detail.clone(), |line| format!("{detail} (line {line})"));
+    let detail = error
+        .detail()
+        .map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
+    let message =
+        error.line().map_or_else(|| detail.clone(), |line| format!("{detail} (line {line})"));
     TextError::TemplateFailed { message }
 }

@@ -45,7 +45,9 @@ impl Layout {
             }
         }
         if tidy {
-            layout.texts.extend(TIDYING.map(|(from, to)| TextStage::Replace(Literal::new(from, to))));
+            layout
+                .texts
+                .extend(TIDYING.map(|(from, to)| TextStage::Replace(Literal::new(from, to))));
         }
         layout
     }
@@ -67,9 +69,15 @@ impl Layout {
                 self.tokens.push(TokenStage::Bytes { pending: Vec::new() });
                 *joined = true;
             }
-            DecoderWrapper::ByteFallback(_) => self.tokens.push(TokenStage::ByteRun { pending: Vec::new() }),
-            DecoderWrapper::BPE(_) => self.tokens.push(TokenStage::Late { decoder: decoder.clone(), held: None }),
-            DecoderWrapper::CTC(_) => self.tokens.push(TokenStage::Distinct { decoder: decoder.clone(), last: None }),
+            DecoderWrapper::ByteFallback(_) => {
+                self.tokens.push(TokenStage::ByteRun { pending: Vec::new() })
+            }
+            DecoderWrapper::BPE(_) => {
+                self.tokens.push(TokenStage::Late { decoder: decoder.clone(), held: None })
+            }
+            DecoderWrapper::CTC(_) => {
+                self.tokens.push(TokenStage::Distinct { decoder: decoder.clone(), last: None })
+            }
             DecoderWrapper::WordPiece(_) | DecoderWrapper::Metaspace(_) => {
                 self.tokens.push(TokenStage::Placed { decoder: decoder.clone(), first: true });
             }
@@ -193,10 +201,16 @@ impl TokenStage {
 
     fn finish(&mut self) -> Result<Vec<String>, TextError> {
         match self {
-            Self::Late { decoder, held } => held.take().map_or(Ok(Vec::new()), |last| decode(decoder, vec![last])),
+            Self::Late { decoder, held } => {
+                held.take().map_or(Ok(Vec::new()), |last| decode(decoder, vec![last]))
+            }
             Self::ByteRun { pending } => Ok(end_of_run(pending)),
-            Self::Bytes { pending } => Ok(vec![String::from_utf8_lossy(&std::mem::take(pending)).into_owned()]),
-            Self::Single(_) | Self::Placed { .. } | Self::Distinct { .. } | Self::Spaced { .. } => Ok(Vec::new()),
+            Self::Bytes { pending } => {
+                Ok(vec![String::from_utf8_lossy(&std::mem::take(pending)).into_owned()])
+            }
+            Self::Single(_) | Self::Placed { .. } | Self::Distinct { .. } | Self::Spaced { .. } => {
+                Ok(Vec::new())
+            }
         }
     }
 }
@@ -211,7 +225,8 @@ fn single(decoder: &DecoderWrapper, token: String) -> Result<Vec<String>, TextEr
         DecoderWrapper::Strip(strip) => {
             let length = token.chars().count();
             let start = token.chars().take(strip.start).take_while(|&c| c == strip.content).count();
-            let stop = token.chars().rev().take(strip.stop).take_while(|&c| c == strip.content).count();
+            let stop =
+                token.chars().rev().take(strip.stop).take_while(|&c| c == strip.content).count();
             let kept = length.saturating_sub(start + stop);
             Ok(vec![token.chars().skip(start).take(kept).collect()])
         }
@@ -280,11 +295,21 @@ fn whole_characters(pending: &mut Vec<u8>) -> String {
 enum TextStage {
     Replace(Literal),
     /// Cuts up to `left` of a character off the beginning.
-    Begin { content: char, left: usize },
+    Begin {
+        content: char,
+        left: usize,
+    },
     /// Cuts up to `most` of a character off the end; holds them back till then.
-    End { content: char, most: usize, held: usize },
+    End {
+        content: char,
+        most: usize,
+        held: usize,
+    },
     /// Anything else waits for the whole text.
-    Whole { decoder: DecoderWrapper, text: String },
+    Whole {
+        decoder: DecoderWrapper,
+        text: String,
+    },
 }
 
 impl TextStage {
@@ -301,7 +326,9 @@ impl TextStage {
                 let from = written.pointer("/pattern/String").and_then(Value::as_str);
                 let to = written.get("content").and_then(Value::as_str);
                 match (from, to) {
-                    (Some(from), Some(to)) if !from.is_empty() => vec![Self::Replace(Literal::new(from, to))],
+                    (Some(from), Some(to)) if !from.is_empty() => {
+                        vec![Self::Replace(Literal::new(from, to))]
+                    }
                     _ => vec![Self::Whole { decoder: decoder.clone(), text: String::new() }],
                 }
             }
@@ -340,7 +367,9 @@ impl TextStage {
         match self {
             Self::Replace(literal) => Ok(literal.finish()),
             Self::Begin { .. } | Self::End { .. } => Ok(String::new()),
-            Self::Whole { decoder, text } => Ok(decode(decoder, vec![std::mem::take(text)])?.concat()),
+            Self::Whole { decoder, text } => {
+                Ok(decode(decoder, vec![std::mem::take(text)])?.concat())
+            }
         }
     }
 }

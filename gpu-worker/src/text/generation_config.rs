@@ -37,8 +37,12 @@ impl GenerationConfig {
     /// Reads both files. Without `generation_config.json` every value comes from `config.json`, as in the reference;
     /// with it `config.json` still gives the token ids that it leaves out. In `config.json` a nested `text_config`
     /// stands behind the outer values.
-    pub fn from_files(generation_config: Option<&str>, config: Option<&str>) -> Result<Self, TextError> {
-        let mut fallback = config.map(|text| object(FALLBACK, text)).transpose()?.unwrap_or_default();
+    pub fn from_files(
+        generation_config: Option<&str>,
+        config: Option<&str>,
+    ) -> Result<Self, TextError> {
+        let mut fallback =
+            config.map(|text| object(FALLBACK, text)).transpose()?.unwrap_or_default();
         if let Some(Value::Object(nested)) = fallback.remove("text_config") {
             for (name, value) in nested {
                 let outer = fallback.entry(name).or_insert(Value::Null);
@@ -145,22 +149,34 @@ mod tests {
     #[test]
     fn an_end_may_be_one_id_or_several() {
         let one = GenerationConfig::from_files(Some(r#"{"eos_token_id": 2}"#), None).unwrap();
-        let several = GenerationConfig::from_files(Some(r#"{"eos_token_id": [2, 7]}"#), None).unwrap();
+        let several =
+            GenerationConfig::from_files(Some(r#"{"eos_token_id": [2, 7]}"#), None).unwrap();
         assert_eq!((one.eos_token_ids, several.eos_token_ids), (vec![2], vec![2, 7]));
     }
 
     #[test]
     fn the_model_config_stands_behind() {
-        let config = r#"{"text_config": {"eos_token_id": 5, "temperature": 0.5}, "bos_token_id": 1}"#;
+        let config =
+            r#"{"text_config": {"eos_token_id": 5, "temperature": 0.5}, "bos_token_id": 1}"#;
         let alone = GenerationConfig::from_files(None, Some(config)).unwrap();
-        assert_eq!((alone.eos_token_ids, alone.temperature, alone.bos_token_id), (vec![5], Some(0.5), Some(1)));
+        assert_eq!(
+            (alone.eos_token_ids, alone.temperature, alone.bos_token_id),
+            (vec![5], Some(0.5), Some(1))
+        );
         let behind = GenerationConfig::from_files(Some(r#"{"top_k": 3}"#), Some(config)).unwrap();
-        assert_eq!((behind.eos_token_ids, behind.temperature, behind.top_k), (vec![5], None, Some(3)));
+        assert_eq!(
+            (behind.eos_token_ids, behind.temperature, behind.top_k),
+            (vec![5], None, Some(3))
+        );
     }
 
     #[test]
     fn a_negative_id_means_none() {
-        let read = GenerationConfig::from_files(Some(r#"{"pad_token_id": -1, "eos_token_id": null}"#), None).unwrap();
+        let read = GenerationConfig::from_files(
+            Some(r#"{"pad_token_id": -1, "eos_token_id": null}"#),
+            None,
+        )
+        .unwrap();
         assert_eq!((read.pad_token_id, read.eos_token_ids), (None, vec![]));
     }
 

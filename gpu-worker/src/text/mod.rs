@@ -61,7 +61,9 @@ impl TextError {
             | Self::TemplateSyntax { .. }
             | Self::TemplateEndless
             | Self::TemplateName { .. } => "format_not_supported",
-            Self::Encode { .. } | Self::TemplateRaised { .. } | Self::TemplateFailed { .. } => "invalid_request",
+            Self::Encode { .. } | Self::TemplateRaised { .. } | Self::TemplateFailed { .. } => {
+                "invalid_request"
+            }
             Self::Decode { .. } => "inference_failed",
         }
     }

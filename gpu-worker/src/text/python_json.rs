@@ -2,10 +2,7 @@
 
 use std::fmt::Write;
 
-use minijinja::{
-    Error, ErrorKind, Value,
-    value::{ValueKind},
-};
+use minijinja::{Error, ErrorKind, Value, value::ValueKind};
 
 /// Deeper than this is refused; Python's own limit is of this order.
 const MAX_DEPTH: usize = 200;
@@ -45,7 +42,9 @@ fn write_json(out: &mut String, value: &Value, style: &Style, depth: usize) -> R
         ValueKind::None => out.push_str("null"),
         ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
         ValueKind::Number => out.push_str(&number(value, ["NaN", "Infinity", "-Infinity"])),
-        ValueKind::String => quote_json(out, value.as_str().unwrap_or_default(), style.ensure_ascii),
+        ValueKind::String => {
+            quote_json(out, value.as_str().unwrap_or_default(), style.ensure_ascii)
+        }
         ValueKind::Seq | ValueKind::Iterable => {
             let items: Vec<Value> = value.try_iter()?.collect();
             surround(out, ['[', ']'], items.len(), style, depth, |out, idx| {
@@ -221,14 +220,19 @@ fn number(value: &Value, special: [&str; 3]) -> String {
     if size != 0.0 && !(1e-4..1e16).contains(&size) {
         let written = format!("{real:e}");
         let (digits, exponent) = written.split_once('e').unwrap_or((&written, "0"));
-        let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+        let (sign, exponent) =
+            exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
         return format!("{digits}e{sign}{exponent:0>2}");
     }
     if real.fract() == 0.0 { format!("{real:.1}") } else { format!("{real}") }
 }
 
 fn check_depth(depth: usize) -> Result<(), Error> {
-    if depth > MAX_DEPTH { Err(invalid("the value is nested too deeply".to_owned())) } else { Ok(()) }
+    if depth > MAX_DEPTH {
+        Err(invalid("the value is nested too deeply".to_owned()))
+    } else {
+        Ok(())
+    }
 }
 
 fn invalid(message: String) -> Error {

@@ -19,12 +19,17 @@ pub struct SpecialTokens {
 
 impl SpecialTokens {
     /// Reads both files; the first that gives a role decides.
-    pub fn from_files(tokenizer_config: Option<&str>, special_tokens_map: Option<&str>) -> Result<Self, TextError> {
+    pub fn from_files(
+        tokenizer_config: Option<&str>,
+        special_tokens_map: Option<&str>,
+    ) -> Result<Self, TextError> {
         let config = object("tokenizer_config.json", tokenizer_config)?;
         let map = object("special_tokens_map.json", special_tokens_map)?;
         let mut by_role = BTreeMap::new();
         for role in ROLES {
-            for (file, fields) in [("tokenizer_config.json", &config), ("special_tokens_map.json", &map)] {
+            for (file, fields) in
+                [("tokenizer_config.json", &config), ("special_tokens_map.json", &map)]
+            {
                 if let Some(content) = content(file, role, fields.get(role))? {
                     by_role.entry(role).or_insert(content);
                 }
@@ -44,13 +49,20 @@ impl SpecialTokens {
     }
 }
 
-pub(super) fn object(file: &'static str, text: Option<&str>) -> Result<Map<String, Value>, TextError> {
+pub(super) fn object(
+    file: &'static str,
+    text: Option<&str>,
+) -> Result<Map<String, Value>, TextError> {
     let read = |text| serde_json::from_str(text).map_err(|source| TextError::Json { file, source });
     text.map(read).transpose().map(Option::unwrap_or_default)
 }
 
 /// A token is written as its text or as an object with its text in `content`.
-fn content(file: &'static str, role: &str, value: Option<&Value>) -> Result<Option<String>, TextError> {
+fn content(
+    file: &'static str,
+    role: &str,
+    value: Option<&Value>,
+) -> Result<Option<String>, TextError> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(content)) => Ok(Some(content.clone())),

@@ -33,7 +33,12 @@ struct Pattern {
 impl StopMatcher {
     /// Empty strings never match.
     pub fn new<S: AsRef<str>>(stops: &[S]) -> Self {
-        let patterns = stops.iter().map(AsRef::as_ref).filter(|stop| !stop.is_empty()).map(Pattern::new).collect();
+        let patterns = stops
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|stop| !stop.is_empty())
+            .map(Pattern::new)
+            .collect();
         Self { patterns, ..Self::default() }
     }
 

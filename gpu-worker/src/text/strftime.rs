@@ -23,7 +23,12 @@ pub(super) fn format(now: PrimitiveDateTime, format: &str) -> Result<String, Str
     Ok(out)
 }
 
-fn write_directive(out: &mut String, now: PrimitiveDateTime, directive: char, padded: bool) -> Result<(), String> {
+fn write_directive(
+    out: &mut String,
+    now: PrimitiveDateTime,
+    directive: char,
+    padded: bool,
+) -> Result<(), String> {
     let (date, time) = (now.date(), now.time());
     let hour_of_twelve = (time.hour() + 11) % 12 + 1;
     let (value, width) = match directive {
@@ -96,7 +101,10 @@ mod tests {
 
     #[test]
     fn an_unknown_directive_is_named() {
-        assert_eq!(format(datetime!(2024-07-04 0:00), "%Q").unwrap_err(), "strftime_now does not know %Q");
+        assert_eq!(
+            format(datetime!(2024-07-04 0:00), "%Q").unwrap_err(),
+            "strftime_now does not know %Q"
+        );
         assert!(format(datetime!(2024-07-04 0:00), "%").is_err());
     }
 }

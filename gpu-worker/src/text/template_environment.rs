@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Instructions, or 64 bytes of text each; a long conversation takes some hundred thousand.
-const FUEL: u64 = 10_000_000;
+const FUEL: u64 = 2_000_000;
 
 /// What a template said with `raise_exception`.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,7 @@ pub(super) fn environment() -> Environment<'static> {
     environment.set_syntax(syntax.build().expect("the delimiters are Jinja's own"));
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_fuel(Some(FUEL));
+    environment.set_debug(false);
     environment.set_unknown_method_callback(template_methods::call);
     environment.set_formatter(|out, _, value| {
         out.write_str(&python_json::text(value)?).map_err(Error::from)
@@ -38,15 +39,21 @@ pub(super) fn environment() -> Environment<'static> {
     environment.add_filter("trim", template_methods::trim);
     environment.add_function("raise_exception", raise);
     environment.add_test("sequence", has_items);
-    environment.add_test("iterable", |value: &Value| has_items(value) || value.kind() == ValueKind::Iterable);
+    environment.add_test("iterable", |value: &Value| {
+        has_items(value) || value.kind() == ValueKind::Iterable
+    });
     environment
 }
 
 /// The same environment, where `strftime_now` tells this time.
-pub(super) fn with_clock(environment: &Environment<'static>, now: PrimitiveDateTime) -> Environment<'static> {
+pub(super) fn with_clock(
+    environment: &Environment<'static>,
+    now: PrimitiveDateTime,
+) -> Environment<'static> {
     let mut environment = environment.clone();
     environment.add_function("strftime_now", move |format: &str| {
-        strftime::format(now, format).map_err(|message| Error::new(ErrorKind::InvalidOperation, message))
+        strftime::format(now, format)
+            .map_err(|message| Error::new(ErrorKind::InvalidOperation, message))
     });
     environment
 }
@@ -100,7 +107,9 @@ pub(super) fn from_json(json: &Json) -> Value {
             (None, None, real) => Value::from(real.unwrap_or(f64::NAN)),
         },
         Json::Array(items) => items.iter().map(from_json).collect(),
-        Json::Object(fields) => Value::from_pairs(fields.iter().map(|(name, value)| (name.clone(), from_json(value)))),
+        Json::Object(fields) => {
+            Value::from_pairs(fields.iter().map(|(name, value)| (name.clone(), from_json(value))))
+        }
     }
 }
 
@@ -115,7 +124,8 @@ pub(super) fn without_generation_tags(source: &str) -> String {
             rest = tag;
             break;
         };
-        let word = tag[2..end - 2].trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
+        let word =
+            tag[2..end - 2].trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
         match word {
             "generation" => text.push_str(&tag[..end].replace("generation", "with")),
             "endgeneration" => text.push_str(&tag[..end].replace("endgeneration", "endwith")),

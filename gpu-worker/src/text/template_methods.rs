@@ -10,7 +10,12 @@ use minijinja::{
 use minijinja_contrib::pycompat::unknown_method_callback;
 
 /// The fallback for every method call.
-pub(super) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+pub(super) fn call(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    method: &str,
+    args: &[Value],
+) -> Result<Value, Error> {
     if value.kind() == ValueKind::String
         && let Some(text) = value.as_str()
         && let Some(result) = on_string(text, method, args)?
@@ -31,7 +36,9 @@ fn on_string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, 
                 _ => text.trim_end_matches(cut),
             })
         }
-        "split" if args.is_empty() => text.split(is_space).filter(|word| !word.is_empty()).map(Value::from).collect(),
+        "split" if args.is_empty() => {
+            text.split(is_space).filter(|word| !word.is_empty()).map(Value::from).collect()
+        }
         "removeprefix" => {
             let (prefix,): (&str,) = from_args(args)?;
             Value::from(text.strip_prefix(prefix).unwrap_or(text))

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tokenizers::{
-    AddedToken, EncodeInput, ModelWrapper, PostProcessorWrapper, processors::template::TemplateProcessing,
+    AddedToken, EncodeInput, ModelWrapper, PostProcessorWrapper,
+    processors::template::TemplateProcessing,
 };
 
 use super::{
@@ -43,7 +44,8 @@ impl TokenizerSource {
         if files.iter().any(|file| file.as_ref() == "tokenizer.json") {
             return Ok(Self::TokenizerJson);
         }
-        let found: Vec<&str> = files.iter().map(AsRef::as_ref).filter(|file| KNOWN.contains(file)).collect();
+        let found: Vec<&str> =
+            files.iter().map(AsRef::as_ref).filter(|file| KNOWN.contains(file)).collect();
         let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
         Err(TextError::NoTokenizerJson { found })
     }
@@ -106,7 +108,8 @@ impl Tokenizer {
     ) -> Result<Self, TextError> {
         let config = object("tokenizer_config.json", tokenizer_config)?;
         let special = SpecialTokens::from_files(tokenizer_config, special_tokens_map)?;
-        let mut tokenizer = tokenizers::Tokenizer::from_bytes(tokenizer_json).map_err(unreadable)?;
+        let mut tokenizer =
+            tokenizers::Tokenizer::from_bytes(tokenizer_json).map_err(unreadable)?;
         tokenizer.with_truncation(None).map_err(unreadable)?;
         tokenizer.with_padding(None);
         tokenizer.set_encode_special_tokens(flag(&config, "split_special_tokens").unwrap_or(false));
@@ -131,7 +134,12 @@ impl Tokenizer {
         self.encode_input(text.into(), add_special_tokens)
     }
 
-    pub fn encode_pair(&self, text: &str, pair: &str, add_special_tokens: bool) -> Result<Encoding, TextError> {
+    pub fn encode_pair(
+        &self,
+        text: &str,
+        pair: &str,
+        add_special_tokens: bool,
+    ) -> Result<Encoding, TextError> {
         self.encode_input((text, pair).into(), add_special_tokens)
     }
 
@@ -195,11 +203,16 @@ impl Tokenizer {
     /// The token as decoding sees it; none when it is unknown or to be skipped.
     pub(super) fn decodable(&self, id: u32, skip_special: bool) -> Option<String> {
         let added = self.inner.tokenizer.get_added_vocabulary();
-        let token = added.simple_id_to_token(id).or_else(|| self.inner.tokenizer.id_to_token(id))?;
+        let token =
+            added.simple_id_to_token(id).or_else(|| self.inner.tokenizer.id_to_token(id))?;
         (!skip_special || !added.is_special_token(&token)).then_some(token)
     }
 
-    fn encode_input(&self, input: EncodeInput<'_>, add_special_tokens: bool) -> Result<Encoding, TextError> {
+    fn encode_input(
+        &self,
+        input: EncodeInput<'_>,
+        add_special_tokens: bool,
+    ) -> Result<Encoding, TextError> {
         let encoded = self.inner.tokenizer.encode_char_offsets(input, add_special_tokens);
         let encoding = encoded.map_err(|error| TextError::Encode { message: error.to_string() })?;
         Ok(Encoding::new(&encoding))
@@ -208,7 +221,10 @@ impl Tokenizer {
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Tokenizer").field("special", &self.inner.special).finish_non_exhaustive()
+        formatter
+            .debug_struct("Tokenizer")
+            .field("special", &self.inner.special)
+            .finish_non_exhaustive()
     }
 }
 
@@ -251,8 +267,13 @@ fn put_ends(
     };
     let (bos, eos) = (end(bos, "bos_token"), end(eos, "eos_token"));
     let around = |sequence: &str, type_id: u32| {
-        let named = |end: &Option<(String, u32)>| end.as_ref().map(|(content, _)| format!("{content}:{type_id}"));
-        [named(&bos), Some(format!("{sequence}:{type_id}")), named(&eos)].into_iter().flatten().collect::<Vec<_>>()
+        let named = |end: &Option<(String, u32)>| {
+            end.as_ref().map(|(content, _)| format!("{content}:{type_id}"))
+        };
+        [named(&bos), Some(format!("{sequence}:{type_id}")), named(&eos)]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
     };
     let single = around("$A", 0);
     let pair: Vec<String> = single.iter().cloned().chain(around("$B", 1)).collect();
@@ -291,8 +312,13 @@ mod tests {
 
     #[test]
     fn what_is_no_tokenizer_is_an_error() {
-        for bytes in [&b""[..], b"{}", b"\xff\xfe", b"[1]", br#"{"version":"1.0","model":{"type":"BPE"}}"#] {
-            assert!(matches!(Tokenizer::from_files(bytes, None, None), Err(TextError::Tokenizer { .. })));
+        for bytes in
+            [&b""[..], b"{}", b"\xff\xfe", b"[1]", br#"{"version":"1.0","model":{"type":"BPE"}}"#]
+        {
+            assert!(matches!(
+                Tokenizer::from_files(bytes, None, None),
+                Err(TextError::Tokenizer { .. })
+            ));
         }
     }
 }

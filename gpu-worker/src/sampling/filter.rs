@@ -8,8 +8,8 @@ use super::{
     top::{Candidate, best_first, largest},
 };
 
-/// How many of the likeliest tokens are sorted first to find where top-p cuts.
-const FIRST_SORTED: usize = 512;
+/// So many tokens are sorted rather than halved again.
+const FEW: usize = 256;
 
 /// What is left to draw from, by rising id; logits are divided by the temperature.
 pub(super) fn filter(logits: &[f32], options: &SamplingOptions) -> Vec<Candidate> {
@@ -50,33 +50,43 @@ fn divide(candidates: &mut [Candidate], temperature: f32) {
     }
 }
 
-/// Sums from the least likely; removes while the sum is at most `1 - top_p`. The likeliest always stays.
+/// Sums from the least likely; removes while the sum is at most `1 - top_p`. The likeliest always stays. Of equally
+/// likely tokens the lower ids go first: the reference's order among them, were its sort a stable one.
+///
+/// Halves the range where the cut lies until few are left to sort, so the time is linear.
 fn keep_top_p(candidates: &mut Vec<Candidate>, top_p: f64) {
     let probabilities = softmax(candidates);
     let total: f64 = probabilities.iter().map(|&probability| f64::from(probability)).sum();
-    let bound = (1.0 - top_p) as f32;
-    let logits: Vec<f32> = candidates.iter().map(|candidate| candidate.logit).collect();
-    let mut n_sorted = FIRST_SORTED;
-    loop {
-        // Ids of `sorted` are places in `candidates`.
-        let mut sorted = largest(&logits, n_sorted);
-        // The reference sorts upwards and stably: of equal values the higher id is nearer the top.
-        sorted.sort_unstable_by(|a, b| b.logit.total_cmp(&a.logit).then(b.id.cmp(&a.id)));
-        let mut above = 0.0;
-        let cut = sorted.iter().enumerate().position(|(rank, kept)| {
-            let up_to_here = (total - above) as f32;
-            above += f64::from(probabilities[kept.id as usize]);
-            rank > 0 && up_to_here <= bound
-        });
-        if cut.is_none() && sorted.len() < candidates.len() {
-            n_sorted = n_sorted.saturating_mul(8);
-            continue;
+    let is_cut = |above: f64| (total - above) as f32 <= (1.0 - top_p) as f32;
+    let probability = |kept: &Candidate| f64::from(probabilities[kept.id as usize]);
+    let downwards =
+        |a: &Candidate, b: &Candidate| b.logit.total_cmp(&a.logit).then(b.id.cmp(&a.id));
+
+    // Ids in here are places in `candidates`; the likeliest come to stand first.
+    let mut ranked: Vec<Candidate> = (0u32..)
+        .zip(candidates.iter())
+        .map(|(id, candidate)| Candidate { id, logit: candidate.logit })
+        .collect();
+    let (mut start, mut end, mut above) = (0, ranked.len(), 0.0);
+    while end - start > FEW {
+        let half = (end - start) / 2;
+        ranked[start..end].select_nth_unstable_by(half, downwards);
+        let upper: f64 = ranked[start..start + half].iter().map(probability).sum();
+        if is_cut(above + upper) {
+            end = start + half;
+        } else {
+            start += half;
+            above += upper;
         }
-        let mut places: Vec<u32> = sorted[..cut.unwrap_or(sorted.len())].iter().map(|kept| kept.id).collect();
-        places.sort_unstable();
-        *candidates = places.into_iter().map(|place| candidates[place as usize]).collect();
-        return;
     }
+    ranked[start..end].sort_unstable_by(downwards);
+    while start < end && (start == 0 || !is_cut(above)) {
+        above += probability(&ranked[start]);
+        start += 1;
+    }
+    let mut places: Vec<u32> = ranked[..start].iter().map(|kept| kept.id).collect();
+    places.sort_unstable();
+    *candidates = places.into_iter().map(|place| candidates[place as usize]).collect();
 }
 
 /// Removes what is less likely than `min_p` times the likeliest. The likeliest always stays.
@@ -91,7 +101,8 @@ fn keep_min_p(candidates: &mut Vec<Candidate>, min_p: f64) {
 /// Probabilities of the candidates, in their order.
 pub(super) fn softmax(candidates: &[Candidate]) -> Vec<f32> {
     let max = maximum(candidates);
-    let mut probabilities: Vec<f32> = candidates.iter().map(|candidate| (candidate.logit - max).exp()).collect();
+    let mut probabilities: Vec<f32> =
+        candidates.iter().map(|candidate| (candidate.logit - max).exp()).collect();
     let sum = probabilities.iter().map(|&value| f64::from(value)).sum::<f64>() as f32;
     for probability in &mut probabilities {
         *probability /= sum;

@@ -117,11 +117,15 @@ impl ChatTemplate {
 
 /// Runs on a thread of its own. A template may nest lists as deep as its budget allows, and dropping or comparing them
 /// takes a stack frame or more per level, which no ordinary stack holds. Memory is only used as far as it goes.
-fn on_a_deep_stack(render: impl FnOnce() -> Result<String, TextError> + Send) -> Result<String, TextError> {
+fn on_a_deep_stack(
+    render: impl FnOnce() -> Result<String, TextError> + Send,
+) -> Result<String, TextError> {
     let failure = |message: String| TextError::TemplateFailed { message };
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("chat-template".to_owned()).stack_size(STACK_BYTES);
-        let rendering = thread.spawn_scoped(scope, render).map_err(|error| failure(error.to_string()))?;
+        let thread =
+            std::thread::Builder::new().name("chat-template".to_owned()).stack_size(STACK_BYTES);
+        let rendering =
+            thread.spawn_scoped(scope, render).map_err(|error| failure(error.to_string()))?;
         rendering.join().unwrap_or_else(|_| Err(failure("it made the renderer panic".to_owned())))
     })
 }

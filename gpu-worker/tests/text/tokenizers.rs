@@ -116,7 +116,7 @@ fn oracle(case: &Value, tokenizer: &tokenizers::Tokenizer, ids: &[u32]) -> Strin
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn pieces_of_a_stream_are_beginnings_of_the_whole(drawn in prop::collection::vec(0u32..320, 0..60)) {
         thread_local! {

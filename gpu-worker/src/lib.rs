@@ -7,3 +7,5 @@ pub mod models;
 pub mod weights;
 
 pub mod media;
+pub mod sampling;
+pub mod text;

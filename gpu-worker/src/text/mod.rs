@@ -1,0 +1,70 @@
+//! Text in and out: tokenizers, detokenising a stream, stop strings, chat templates, generation defaults.
+
+mod chat_template;
+mod detokenizer;
+mod generation_config;
+mod literal;
+mod python_json;
+mod special_tokens;
+mod stop;
+mod strftime;
+mod template_environment;
+mod template_methods;
+mod tokenizer;
+
+pub use chat_template::{ChatInput, ChatTemplate};
+pub use detokenizer::Detokenizer;
+pub use generation_config::GenerationConfig;
+pub use special_tokens::SpecialTokens;
+pub use stop::{StopMatcher, StopOutcome};
+pub use tokenizer::{Encoding, Tokenizer, TokenizerSource};
+
+/// Why a repository's text files cannot be used, or a text cannot be turned into tokens or back.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    #[error("no tokenizer.json; tokenizers are read from that file only so far (found: {found})")]
+    NoTokenizerJson { found: String },
+    #[error("tokenizer.json cannot be read: {message}")]
+    Tokenizer { message: String },
+    #[error("{file} is not valid")]
+    Json {
+        file: &'static str,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("{file}: `{field}` must be {expected}")]
+    Field { file: &'static str, field: String, expected: &'static str },
+    #[error("the text cannot be tokenised: {message}")]
+    Encode { message: String },
+    #[error("the tokens cannot be turned into text: {message}")]
+    Decode { message: String },
+    #[error("the chat template cannot be compiled: {message}")]
+    TemplateSyntax { message: String },
+    #[error("the chat template refuses the conversation: {message}")]
+    TemplateRaised { message: String },
+    #[error("the chat template failed: {message}")]
+    TemplateFailed { message: String },
+    #[error("the chat template does not come to an end within its budget")]
+    TemplateEndless,
+    #[error("the model has no default chat template; it has {names}")]
+    TemplateName { names: String },
+}
+
+impl TextError {
+    /// The stable code a client sees.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoTokenizerJson { .. }
+            | Self::Tokenizer { .. }
+            | Self::Json { .. }
+            | Self::Field { .. }
+            | Self::TemplateSyntax { .. }
+            | Self::TemplateEndless
+            | Self::TemplateName { .. } => "format_not_supported",
+            Self::Encode { .. } | Self::TemplateRaised { .. } | Self::TemplateFailed { .. } => {
+                "invalid_request"
+            }
+            Self::Decode { .. } => "inference_failed",
+        }
+    }
+}

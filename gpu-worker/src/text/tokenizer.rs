@@ -1,0 +1,324 @@
+//! A repository's tokenizer.
+//!
+//! Reference: `transformers/tokenization_utils_tokenizers.py`. What `tokenizer.json` says about cutting and padding is
+//! dropped: whoever encodes does that, visibly.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tokenizers::{
+    AddedToken, EncodeInput, ModelWrapper, PostProcessorWrapper,
+    processors::template::TemplateProcessing,
+};
+
+use super::{
+    Detokenizer, SpecialTokens, TextError,
+    detokenizer::Layout,
+    special_tokens::{added_tokens, object},
+};
+
+/// Larger than this is how the reference writes that there is no limit.
+const NO_LIMIT: f64 = 1e15;
+
+/// Files a tokenizer can be built from. Building one from `vocab.txt`, `spiece.model` and others would be further
+/// variants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenizerSource {
+    TokenizerJson,
+}
+
+impl TokenizerSource {
+    /// What of a repository's files to build from. The error names the tokenizer files that are there.
+    pub fn choose<S: AsRef<str>>(files: &[S]) -> Result<Self, TextError> {
+        const KNOWN: [&str; 9] = [
+            "vocab.txt",
+            "vocab.json",
+            "merges.txt",
+            "spiece.model",
+            "tokenizer.model",
+            "sentencepiece.bpe.model",
+            "source.spm",
+            "tekken.json",
+            "tokenizer_config.json",
+        ];
+        if files.iter().any(|file| file.as_ref() == "tokenizer.json") {
+            return Ok(Self::TokenizerJson);
+        }
+        let found: Vec<&str> =
+            files.iter().map(AsRef::as_ref).filter(|file| KNOWN.contains(file)).collect();
+        let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
+        Err(TextError::NoTokenizerJson { found })
+    }
+}
+
+/// One text, or a pair, as tokens. All lists have one entry per token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoding {
+    pub ids: Vec<u32>,
+    /// 0 for the first text, 1 for the second, where the model tells them apart.
+    pub type_ids: Vec<u32>,
+    /// Start and end in the text the token came from, in Unicode code points; `(0, 0)` for tokens that were put in.
+    pub offsets: Vec<(usize, usize)>,
+    /// True for tokens that were put in (`[CLS]` …).
+    pub special: Vec<bool>,
+    /// Which of the texts the token came from; none for tokens that were put in.
+    pub sequence: Vec<Option<usize>>,
+}
+
+impl Encoding {
+    /// Tokens; nothing is padding, so this many are attended to.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    fn new(encoding: &tokenizers::Encoding) -> Self {
+        Self {
+            ids: encoding.get_ids().to_vec(),
+            type_ids: encoding.get_type_ids().to_vec(),
+            offsets: encoding.get_offsets().to_vec(),
+            special: encoding.get_special_tokens_mask().iter().map(|&flag| flag != 0).collect(),
+            sequence: encoding.get_sequence_ids(),
+        }
+    }
+}
+
+/// A tokenizer; a clone is another handle to the same one.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    tokenizer: tokenizers::Tokenizer,
+    special: SpecialTokens,
+    layout: Layout,
+    model_max_length: Option<usize>,
+}
+
+impl Tokenizer {
+    /// Builds from the contents of `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`.
+    pub fn from_files(
+        tokenizer_json: &[u8],
+        tokenizer_config: Option<&str>,
+        special_tokens_map: Option<&str>,
+    ) -> Result<Self, TextError> {
+        let config = object("tokenizer_config.json", tokenizer_config)?;
+        let special = SpecialTokens::from_files(tokenizer_config, special_tokens_map)?;
+        let mut tokenizer =
+            tokenizers::Tokenizer::from_bytes(tokenizer_json).map_err(unreadable)?;
+        tokenizer.with_truncation(None).map_err(unreadable)?;
+        tokenizer.with_padding(None);
+        tokenizer.set_encode_special_tokens(flag(&config, "split_special_tokens").unwrap_or(false));
+        add_missing(&mut tokenizer, &config, &special)?;
+        put_ends(&mut tokenizer, &config, &special)?;
+
+        // The reference tidies spaces for every kind of model but BPE, unless told to by this name.
+        let is_bpe = matches!(tokenizer.get_model(), ModelWrapper::BPE(_));
+        let for_bpe = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output";
+        let tidy = flag(&config, "clean_up_tokenization_spaces").unwrap_or(false)
+            && (!is_bpe || flag(&config, for_bpe).unwrap_or(false));
+        let layout = Layout::new(tokenizer.get_decoder(), tidy);
+        let model_max_length = config
+            .get("model_max_length")
+            .and_then(Value::as_f64)
+            .filter(|&length| (1.0..NO_LIMIT).contains(&length))
+            .map(|length| length as usize);
+        Ok(Self { inner: Arc::new(Inner { tokenizer, special, layout, model_max_length }) })
+    }
+
+    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Encoding, TextError> {
+        self.encode_input(text.into(), add_special_tokens)
+    }
+
+    pub fn encode_pair(
+        &self,
+        text: &str,
+        pair: &str,
+        add_special_tokens: bool,
+    ) -> Result<Encoding, TextError> {
+        self.encode_input((text, pair).into(), add_special_tokens)
+    }
+
+    /// Each text by itself; nothing is padded.
+    pub fn encode_batch<S: AsRef<str>>(
+        &self,
+        texts: &[S],
+        add_special_tokens: bool,
+    ) -> Result<Vec<Encoding>, TextError> {
+        texts.iter().map(|text| self.encode(text.as_ref(), add_special_tokens)).collect()
+    }
+
+    pub fn count(&self, text: &str, add_special_tokens: bool) -> Result<usize, TextError> {
+        Ok(self.encode(text, add_special_tokens)?.len())
+    }
+
+    /// The text of all ids together, as the reference's `decode`. Unknown ids are left out.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, TextError> {
+        let mut detokenizer = self.detokenizer(skip_special);
+        let mut text = String::new();
+        for &id in ids {
+            text.push_str(&detokenizer.push(id)?);
+        }
+        text.push_str(&detokenizer.finish()?);
+        Ok(text)
+    }
+
+    /// A new stream of ids to text.
+    pub fn detokenizer(&self, skip_special: bool) -> Detokenizer {
+        Detokenizer::new(self.clone(), &self.inner.layout, skip_special)
+    }
+
+    /// The token as the vocabulary spells it.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.tokenizer.id_to_token(id)
+    }
+
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.tokenizer.token_to_id(token)
+    }
+
+    /// The id of a role: `bos_token`, `eos_token`, `unk_token`, `sep_token`, `pad_token`, `cls_token`, `mask_token`.
+    pub fn special_id(&self, role: &str) -> Option<u32> {
+        self.id(self.inner.special.get(role)?)
+    }
+
+    pub fn special_tokens(&self) -> &SpecialTokens {
+        &self.inner.special
+    }
+
+    /// Tokens the model was made for, special ones included, where the repository says so.
+    pub fn model_max_length(&self) -> Option<usize> {
+        self.inner.model_max_length
+    }
+
+    /// Added tokens included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.tokenizer.get_vocab_size(true)
+    }
+
+    /// The token as decoding sees it; none when it is unknown or to be skipped.
+    pub(super) fn decodable(&self, id: u32, skip_special: bool) -> Option<String> {
+        let added = self.inner.tokenizer.get_added_vocabulary();
+        let token =
+            added.simple_id_to_token(id).or_else(|| self.inner.tokenizer.id_to_token(id))?;
+        (!skip_special || !added.is_special_token(&token)).then_some(token)
+    }
+
+    fn encode_input(
+        &self,
+        input: EncodeInput<'_>,
+        add_special_tokens: bool,
+    ) -> Result<Encoding, TextError> {
+        let encoded = self.inner.tokenizer.encode_char_offsets(input, add_special_tokens);
+        let encoding = encoded.map_err(|error| TextError::Encode { message: error.to_string() })?;
+        Ok(Encoding::new(&encoding))
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Tokenizer")
+            .field("special", &self.inner.special)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tokens that only the configuration knows get the next free ids, as in the reference; named ones are special.
+fn add_missing(
+    tokenizer: &mut tokenizers::Tokenizer,
+    config: &Map<String, Value>,
+    special: &SpecialTokens,
+) -> Result<(), TextError> {
+    let known = |tokenizer: &tokenizers::Tokenizer, content: &str| {
+        tokenizer.get_added_tokens_decoder().values().any(|token| token.content == content)
+    };
+    for mut token in added_tokens(config) {
+        token.special |= special.iter().any(|(_, content)| content == token.content);
+        if !known(tokenizer, &token.content) || token.special {
+            tokenizer.add_tokens([token]).map_err(unreadable)?;
+        }
+    }
+    for role in super::special_tokens::ROLES {
+        if let Some(content) = special.get(role).filter(|content| !known(tokenizer, content)) {
+            tokenizer.add_tokens([AddedToken::from(content, true)]).map_err(unreadable)?;
+        }
+    }
+    Ok(())
+}
+
+/// `add_bos_token` and `add_eos_token`, where the configuration names them, decide what is put around a text.
+fn put_ends(
+    tokenizer: &mut tokenizers::Tokenizer,
+    config: &Map<String, Value>,
+    special: &SpecialTokens,
+) -> Result<(), TextError> {
+    let (bos, eos) = (flag(config, "add_bos_token"), flag(config, "add_eos_token"));
+    if bos.is_none() && eos.is_none() {
+        return Ok(());
+    }
+    let end = |wanted: Option<bool>, role| {
+        let content = special.get(role).filter(|_| wanted == Some(true))?;
+        Some((content.to_owned(), tokenizer.token_to_id(content)?))
+    };
+    let (bos, eos) = (end(bos, "bos_token"), end(eos, "eos_token"));
+    let around = |sequence: &str, type_id: u32| {
+        let named = |end: &Option<(String, u32)>| {
+            end.as_ref().map(|(content, _)| format!("{content}:{type_id}"))
+        };
+        [named(&bos), Some(format!("{sequence}:{type_id}")), named(&eos)]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+    };
+    let single = around("$A", 0);
+    let pair: Vec<String> = single.iter().cloned().chain(around("$B", 1)).collect();
+    let unusable = |message: String| TextError::Tokenizer { message };
+    let template = TemplateProcessing::builder()
+        .try_single(single)
+        .map_err(unusable)?
+        .try_pair(pair)
+        .map_err(unusable)?
+        .special_tokens([bos, eos].into_iter().flatten().collect::<Vec<_>>())
+        .build()
+        .map_err(|error| unusable(error.to_string()))?;
+    tokenizer.with_post_processor(Some(PostProcessorWrapper::Template(template)));
+    Ok(())
+}
+
+fn flag(config: &Map<String, Value>, name: &str) -> Option<bool> {
+    config.get(name).and_then(Value::as_bool)
+}
+
+fn unreadable(error: tokenizers::Error) -> TextError {
+    TextError::Tokenizer { message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_tokenizer_json_the_error_names_what_is_there() {
+        let error = TokenizerSource::choose(&["config.json", "spiece.model"]).unwrap_err();
+        assert_eq!(error.code(), "format_not_supported");
+        assert!(error.to_string().ends_with("(found: spiece.model)"), "{error}");
+        assert!(TokenizerSource::choose(&["tokenizer.json"]).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_tokenizer_is_an_error() {
+        for bytes in
+            [&b""[..], b"{}", b"\xff\xfe", b"[1]", br#"{"version":"1.0","model":{"type":"BPE"}}"#]
+        {
+            assert!(matches!(
+                Tokenizer::from_files(bytes, None, None),
+                Err(TextError::Tokenizer { .. })
+            ));
+        }
+    }
+}

@@ -1,11 +1,16 @@
 //! One worker: it loads models on libtorch, runs them, and streams what happens while it happens.
 
+pub mod config;
+pub mod failure;
 pub mod hub;
+pub mod lane;
 pub mod layers;
+pub mod media;
 pub mod memory;
 pub mod models;
-pub mod weights;
-
-pub mod media;
+pub mod residency;
+pub mod rpc;
 pub mod sampling;
+pub mod tasks;
 pub mod text;
+pub mod weights;

@@ -94,6 +94,14 @@ pub fn find(model_type: &str) -> Result<&'static Architecture, LoadError> {
         .ok_or_else(|| LoadError::UnknownArchitecture { model_type: model_type.to_owned() })
 }
 
+/// The `model_type`s that can be loaded as a `kind`.
+pub fn supporting(kind: ModelKind) -> impl Iterator<Item = &'static str> {
+    ARCHITECTURES
+        .iter()
+        .filter(move |architecture| architecture.kinds.contains(&kind))
+        .map(|architecture| architecture.model_type)
+}
+
 fn unsupported(field: &'static str, value: impl fmt::Display) -> LoadError {
     LoadError::UnsupportedValue { field, value: value.to_string() }
 }

@@ -1,0 +1,89 @@
+//! Loading, inside the lane: open the checkpoint, build the model, touch its pages, attach the pipelines.
+
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
+
+use tch::{Device, Kind};
+
+use crate::{
+    failure::{Code, Failure},
+    models::{self, Architecture, ModelKind},
+    tasks::Pipelines,
+    weights::{Access, Checkpoint, LoadProgress, OpenOptions},
+};
+
+/// Everything that a lane needs to load a residency.
+pub struct LoadSpec {
+    pub architecture: &'static Architecture,
+    pub kind: ModelKind,
+    /// `config.json`.
+    pub config: String,
+    pub files: Vec<PathBuf>,
+    pub access: Access,
+    pub device: Device,
+    pub dtype: Kind,
+    /// Bound of keys and values.
+    pub cache_bytes: u64,
+    /// Hears of every step; says `Break` when nobody wants the model any more.
+    pub progress: Arc<dyn Fn(LoadStage) -> ControlFlow<()> + Send + Sync>,
+}
+
+/// How far a load is.
+#[derive(Clone, Copy, Debug)]
+pub enum LoadStage {
+    Reading(LoadProgress),
+    Warming,
+}
+
+/// What a load found out.
+#[derive(Clone, Copy, Debug)]
+pub struct Loaded {
+    pub weight_bytes: u64,
+    pub mapped_bytes: u64,
+    pub parameters: u64,
+}
+
+pub fn load(spec: &LoadSpec) -> Result<(Pipelines, Loaded), Failure> {
+    let options = OpenOptions { device: spec.device, kind: spec.dtype, access: spec.access };
+    let progress = |progress: LoadProgress| (spec.progress)(LoadStage::Reading(progress));
+    let mut checkpoint = Checkpoint::open(&spec.files, &options, &progress)?;
+    checkpoint.rename(spec.architecture.renames);
+    let model = spec.architecture.load(&spec.config, spec.kind, &checkpoint.root())?;
+    let unused = checkpoint.finish()?;
+    let is_known =
+        |name: &String| spec.architecture.ignored.iter().any(|ending| name.ends_with(ending));
+    let stray: Vec<&String> = unused.0.iter().filter(|name| !is_known(name)).collect();
+    if !stray.is_empty() {
+        tracing::info!(count = stray.len(), names = ?&stray[..stray.len().min(8)], "tensors that nobody asked for");
+    }
+    if (spec.progress)(LoadStage::Warming).is_break() {
+        return Err(Failure::new(Code::Cancelled, "nobody waits for this load any more"));
+    }
+    checkpoint.prefault();
+    let loaded = Loaded {
+        weight_bytes: checkpoint.bytes(),
+        mapped_bytes: checkpoint.mapped_bytes(),
+        parameters: checkpoint.parameters(),
+    };
+    Ok((Pipelines::new(model, checkpoint, spec.device, spec.cache_bytes), loaded))
+}
+
+impl From<models::LoadError> for Failure {
+    fn from(error: models::LoadError) -> Self {
+        tracing::warn!(error = ?error, "a model could not be built");
+        let code = match &error {
+            models::LoadError::UnknownArchitecture { .. }
+            | models::LoadError::UnsupportedValue { .. }
+            | models::LoadError::Rope(_) => Code::ArchitectureNotSupported,
+            models::LoadError::UnsupportedKind { .. } => Code::TaskNotSupported,
+            models::LoadError::Config(_) | models::LoadError::Weights(_) => Code::CorruptCheckpoint,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<crate::weights::WeightsError> for Failure {
+    fn from(error: crate::weights::WeightsError) -> Self {
+        tracing::warn!(error = ?error, "a checkpoint could not be opened");
+        Self::new(Code::CorruptCheckpoint, error)
+    }
+}

@@ -1,0 +1,106 @@
+//! Whether a model fits, and what it would need: pure figures.
+
+use serde_json::Value;
+use tch::Kind;
+
+use super::{entry::Bytes, facts::Facts, precision::bytes_per_value};
+
+use crate::models::ModelKind;
+
+/// Keys and values are bounded to at least this many tokens …
+const MIN_CACHE_TOKENS: u64 = 2048;
+/// … and at most this many.
+const MAX_CACHE_TOKENS: u64 = 16384;
+
+/// Tokens, patches or rows of a typical largest step, for the first estimate of its intermediate tensors.
+const STEP_ROWS: u64 = 2048;
+
+/// What a model is estimated to need before it was ever loaded here.
+pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
+    let config = Sizes(serde_json::from_str(&facts.config).unwrap_or_default());
+    let cache = match kind {
+        ModelKind::CausalLm => config.cache_bytes(dtype),
+        ModelKind::TextEncoder | ModelKind::ImageClassifier => 0,
+    };
+    Bytes {
+        weights: facts.weight_bytes(dtype),
+        mapped: 0,
+        cache,
+        workspace: config.workspace_bytes(dtype),
+    }
+}
+
+/// The sizes that a config names, whichever family's names it uses.
+struct Sizes(Value);
+
+impl Sizes {
+    fn field(&self, names: &[&str]) -> Option<u64> {
+        names.iter().find_map(|name| self.0.get(*name).and_then(Value::as_u64))
+    }
+
+    fn hidden(&self) -> u64 {
+        self.field(&["hidden_size", "n_embd", "dim", "d_model"]).unwrap_or(1024)
+    }
+
+    /// Bound of the keys and values of a residency: twice the model's context, within limits.
+    fn cache_bytes(&self, dtype: Kind) -> u64 {
+        let layers = self.field(&["num_hidden_layers", "n_layer"]).unwrap_or(12);
+        let heads = self.field(&["num_attention_heads", "n_head"]).unwrap_or(12).max(1);
+        let kv_heads = self.field(&["num_key_value_heads"]).unwrap_or(heads);
+        let head_dim = self.field(&["head_dim"]).unwrap_or(self.hidden() / heads);
+        let context = self
+            .field(&["max_position_embeddings", "n_positions", "n_ctx"])
+            .unwrap_or(MIN_CACHE_TOKENS);
+        let tokens = context.saturating_mul(2).clamp(MIN_CACHE_TOKENS, MAX_CACHE_TOKENS);
+        let values = 2_u64.saturating_mul(layers).saturating_mul(kv_heads).saturating_mul(head_dim);
+        tokens.saturating_mul(values).saturating_mul(bytes_per_value(dtype))
+    }
+
+    /// Intermediate tensors of one step: a few activations of the widest layer.
+    fn workspace_bytes(&self, dtype: Kind) -> u64 {
+        let hidden = self.hidden();
+        let wide = self
+            .field(&["intermediate_size", "n_inner", "hidden_dim", "d_ff"])
+            .unwrap_or(hidden.saturating_mul(4));
+        let values = hidden.saturating_mul(4).saturating_add(wide.saturating_mul(2));
+        STEP_ROWS.saturating_mul(values).saturating_mul(bytes_per_value(dtype))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(config: &str) -> Sizes {
+        Sizes(serde_json::from_str(config).expect("valid"))
+    }
+
+    #[test]
+    fn the_cache_of_gpt2_holds_two_contexts() {
+        let gpt2 = sizes(r#"{"n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024}"#);
+        assert_eq!(gpt2.cache_bytes(Kind::Float), 2048 * 2 * 12 * 768 * 4);
+    }
+
+    #[test]
+    fn a_very_long_context_does_not_reserve_the_machine() {
+        let long = sizes(
+            r#"{"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2,
+                "max_position_embeddings": 1048576}"#,
+        );
+        assert_eq!(long.cache_bytes(Kind::Half), MAX_CACHE_TOKENS * 2 * 2 * 16 * 2);
+    }
+
+    #[test]
+    fn the_workspace_follows_the_config() {
+        let small = sizes(r#"{"hidden_size": 8, "intermediate_size": 16}"#);
+        assert_eq!(small.workspace_bytes(Kind::Float), 2048 * 64 * 4);
+    }
+
+    #[test]
+    fn absurd_sizes_do_not_overflow() {
+        let absurd = sizes(
+            r#"{"hidden_size": 18446744073709551615, "num_hidden_layers": 18446744073709551615}"#,
+        );
+        assert_eq!(absurd.cache_bytes(Kind::Float), u64::MAX);
+    }
+}

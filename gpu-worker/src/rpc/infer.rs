@@ -1,0 +1,332 @@
+//! `Infer`: prepare, load where needed, hand to the lane, pass on what happens while it happens, finish.
+
+use std::{
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use proto::{
+    InferEvent, InferRequest, InferResult, Media, QueuedEvent, Residency, ResidencyState,
+    ResultMetadata, StartedEvent, infer_event::Event as Kind, infer_request::Input, media::Content,
+};
+use tokio::sync::watch;
+use tonic::Status;
+
+use super::{EventStream, Shared};
+use crate::{
+    failure::{Code, Failure},
+    lane::LaneHandle,
+    residency::{Lease, LoadState, Wanted, facts::Facts, precision, state_name},
+    tasks::{self, Event, Finish, Job, Prepared, Timing, outbox::outbox},
+};
+
+/// Bytes of events that wait for a slow reader before its request is left out of further steps.
+const OUTBOX_BYTES: usize = 1 << 20;
+/// A request that has not begun after this long is told that it waits.
+const SAY_QUEUED_AFTER: Duration = Duration::from_millis(50);
+/// How often a load that was given up by its last waiter is started again for a newcomer.
+const REOPENS: u32 = 3;
+
+/// The stream that answers one request. Dropping it cancels the work.
+pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEvent> {
+    let arrived = Instant::now();
+    let deadline =
+        (request.timeout_ms > 0).then(|| arrived + Duration::from_millis(request.timeout_ms));
+    let mut sequence = 0;
+    let mut event = move |kind| {
+        sequence += 1;
+        InferEvent { sequence, event: Some(kind) }
+    };
+    Box::pin(async_stream::try_stream! {
+        let call = within(deadline, Call::prepare(&shared, request, arrived, deadline)).await?;
+        let mut call = call;
+
+        let (lease, lane) = {
+            let mut reopens = 0;
+            loop {
+                let lease = call.open(&shared)?;
+                let Some(mut progress) = lease.progress() else {
+                    break call.lane_of(lease)?;
+                };
+                let outcome = loop {
+                    let state = progress.borrow_and_update().clone();
+                    if let Some(outcome) = &state.outcome {
+                        break outcome.clone();
+                    }
+                    yield event(loading(&state));
+                    within(deadline, changed(&mut progress)).await?;
+                };
+                call.load = Some(arrived.elapsed());
+                match outcome {
+                    Ok(()) => break call.lane_of(lease)?,
+                    Err(failure) if failure.code == Code::Cancelled && reopens < REOPENS => reopens += 1,
+                    Err(failure) => Err(failure)?,
+                }
+            }
+        };
+
+        let residency = lease.residency().unwrap_or_default();
+        let mut inbox = call.submit(&lane, &shared)?;
+        let mut has_started = false;
+        loop {
+            let next = match tokio::time::timeout(SAY_QUEUED_AFTER, inbox.next()).await {
+                Ok(next) => next,
+                Err(_) if has_started => within(deadline, async { Ok(inbox.next().await) }).await?,
+                Err(_) => {
+                    yield event(call.queued(&lane));
+                    within(deadline, async { Ok(inbox.next().await) }).await?
+                }
+            };
+            match next {
+                Some(Event::Started) => {
+                    has_started = true;
+                    yield event(call.started(&shared, &residency));
+                }
+                Some(Event::Token(token)) => yield event(Kind::Token(token)),
+                Some(Event::Made(made, timing)) => {
+                    let finish = call.finish.take().ok_or_else(|| Failure::new(Code::InferenceFailed, "two results"))?;
+                    let output = finish(made)?;
+                    lease.served(None);
+                    shared.residencies.counters().requests.fetch_add(1, Ordering::Relaxed);
+                    let metadata = call.metadata(&residency, timing);
+                    yield event(Kind::Result(InferResult { metadata: Some(metadata), output: Some(output) }));
+                    break;
+                }
+                Some(Event::Failed(failure)) => {
+                    lease.served(Some(failure.clone()));
+                    Err(failure)?;
+                }
+                None => {
+                    let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+                    Err(if is_late { too_late() } else { Failure::new(Code::InferenceFailed, "the model's lane has ended") })?;
+                }
+            }
+        }
+    })
+}
+
+/// One request on its way.
+struct Call {
+    facts: Arc<Facts>,
+    task: &'static tasks::Task,
+    wanted: Wanted,
+    work: Option<tasks::Work>,
+    finish: Option<Finish>,
+    prompt_tokens: Option<u32>,
+    seed: Option<u64>,
+    priority: i32,
+    waits: bool,
+    arrived: Instant,
+    deadline: Option<Instant>,
+    /// Time spent waiting for the load.
+    load: Option<Duration>,
+}
+
+impl Call {
+    async fn prepare(
+        shared: &Arc<Shared>,
+        mut request: InferRequest,
+        arrived: Instant,
+        deadline: Option<Instant>,
+    ) -> Result<Self, Failure> {
+        let of_input =
+            tasks::of_input(&request).ok_or_else(|| Failure::invalid("input", "is missing"))?;
+        if !request.task.is_empty() && request.task != of_input {
+            let message = format!("is {:?}, but the input is for {of_input}", request.task);
+            return Err(Failure::invalid("task", message));
+        }
+        resolve_media(&mut request, shared)?;
+        let model = request.model.take().unwrap_or_default();
+        let facts = shared.residencies.facts().get(&model.model_id, &model.revision).await?;
+        let (task, architecture) = facts.plan(of_input)?;
+        let dtype =
+            (!request.dtype.is_empty()).then(|| precision::parse(&request.dtype)).transpose()?;
+        let wanted = Wanted {
+            facts: Arc::clone(&facts),
+            task,
+            architecture,
+            dtype,
+            victims: std::mem::take(&mut request.victims),
+            pin: false,
+            keep_alive_ms: request.keep_alive_ms,
+        };
+        let (priority, waits) = (request.priority, request.wait.unwrap_or(true));
+        let Prepared { work, finish, prompt_tokens, seed } =
+            prepare_in_pool(shared, &facts, task, request).await?;
+        Ok(Self {
+            facts,
+            task,
+            wanted,
+            work: Some(work),
+            finish: Some(finish),
+            prompt_tokens,
+            seed,
+            priority,
+            waits,
+            arrived,
+            deadline,
+            load: None,
+        })
+    }
+
+    /// A lease on the model; a caller that does not wait is refused while the load that it started goes on.
+    fn open(&self, shared: &Shared) -> Result<Lease, Failure> {
+        let lease = shared.residencies.open(&self.wanted)?;
+        let Some(mut progress) = lease.progress().filter(|_| !self.waits) else { return Ok(lease) };
+        tokio::spawn(async move {
+            let _ = progress.wait_for(|state| state.outcome.is_some()).await;
+            drop(lease);
+        });
+        let message = format!("{} is being loaded", self.facts.model_id());
+        Err(Failure::new(Code::Loading, message).retry_after(Duration::from_secs(1)))
+    }
+
+    fn lane_of(&self, lease: Lease) -> Result<(Lease, LaneHandle), Failure> {
+        match lease.lane() {
+            Some(lane) => Ok((lease, lane)),
+            None => Err(Failure::new(Code::Loading, "the model was released just now")
+                .retry_after(Duration::ZERO)),
+        }
+    }
+
+    fn submit(
+        &mut self,
+        lane: &LaneHandle,
+        shared: &Shared,
+    ) -> Result<tasks::outbox::Inbox<Event>, Failure> {
+        let count = lane.reserve()?;
+        let (sender, inbox) = outbox(OUTBOX_BYTES);
+        lane.submit(Job {
+            work: self.work.take(),
+            outbox: sender,
+            priority: self.priority,
+            arrived: self.arrived,
+            deadline: self.deadline,
+            count,
+            counters: Arc::clone(shared.residencies.counters()),
+        });
+        Ok(inbox)
+    }
+
+    fn queued(&self, lane: &LaneHandle) -> Kind {
+        let jobs = lane.gauges.jobs.load(Ordering::Acquire);
+        let running = lane.gauges.running.load(Ordering::Acquire);
+        Kind::Queued(QueuedEvent {
+            position: jobs.saturating_sub(running).max(1) as u32,
+            reason: "busy".to_owned(),
+        })
+    }
+
+    fn started(&self, shared: &Shared, residency: &Residency) -> Kind {
+        Kind::Started(StartedEvent {
+            model_id: residency.model_id.clone(),
+            task: self.task.id.to_owned(),
+            worker: shared.identity.worker_id.clone(),
+            device: shared.residencies.device().name.clone(),
+            dtype: residency.dtype.clone(),
+            total_steps: None,
+            sample_rate: None,
+            prompt_tokens: self.prompt_tokens,
+        })
+    }
+
+    fn metadata(&self, residency: &Residency, timing: Timing) -> ResultMetadata {
+        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+        let seconds = timing.steps.as_secs_f64();
+        ResultMetadata {
+            task: self.task.id.to_owned(),
+            backend: "torch".to_owned(),
+            device: residency.bytes.first().map(|bytes| bytes.device.clone()).unwrap_or_default(),
+            dtype: residency.dtype.clone(),
+            resolved_model_id: residency.model_id.clone(),
+            revision: residency.revision.clone(),
+            architecture: residency.architecture.clone(),
+            runtime_ms_model: ms(timing.steps),
+            queue_ms: ms(timing.queue),
+            load_ms: self.load.map(ms),
+            seed: self.seed,
+            first_token_latency_ms: timing.first_token.map(ms),
+            tokens_per_second: (timing.tokens > 0 && seconds > 0.0)
+                .then(|| timing.tokens as f64 / seconds),
+            runtime_ms_worker: ms(self.arrived.elapsed()),
+        }
+    }
+}
+
+/// Runs the task's processor in the bounded CPU pool.
+async fn prepare_in_pool(
+    shared: &Arc<Shared>,
+    facts: &Arc<Facts>,
+    task: &'static tasks::Task,
+    request: InferRequest,
+) -> Result<Prepared, Failure> {
+    let _permit = shared
+        .prepare
+        .acquire()
+        .await
+        .map_err(|_| Failure::new(Code::Draining, "the worker stops"))?;
+    let facts = Arc::clone(facts);
+    let prepared =
+        tokio::task::spawn_blocking(move || facts.processor(task)?.prepare(&request)).await;
+    prepared.map_err(|error| {
+        tracing::error!(%error, task = task.id, "preparing a request panicked");
+        Failure::new(Code::InferenceFailed, "the input could not be prepared")
+    })?
+}
+
+/// Puts the bytes of blobs where the request names them.
+fn resolve_media(request: &mut InferRequest, shared: &Shared) -> Result<(), Failure> {
+    let media: Option<&mut Media> = match &mut request.input {
+        Some(Input::ImageClassification(request)) => {
+            request.inputs.as_mut().and_then(|inputs| inputs.image.as_mut())
+        }
+        _ => None,
+    };
+    let Some(media) = media else { return Ok(()) };
+    if let Some(Content::BlobId(id)) = &media.content {
+        let bytes = shared.blobs.get(id).ok_or_else(|| {
+            Failure::new(Code::NotFound, format!("there is no blob {id}")).at("blob_id")
+        })?;
+        media.content = Some(Content::Inline(bytes.to_vec()));
+    }
+    Ok(())
+}
+
+fn loading(state: &LoadState) -> Kind {
+    match (state.state, state.queue_position) {
+        (ResidencyState::Queued, Some(position)) => {
+            Kind::Queued(QueuedEvent { position, reason: "loading".to_owned() })
+        }
+        _ => {
+            let mut event = state.event();
+            state_name(state.state).clone_into(&mut event.state);
+            Kind::Loading(event)
+        }
+    }
+}
+
+async fn changed(progress: &mut watch::Receiver<LoadState>) -> Result<(), Failure> {
+    progress
+        .changed()
+        .await
+        .map_err(|_| Failure::new(Code::LoadFailed, "the load ended without a word"))
+}
+
+/// The future's result, or `deadline_exceeded` when it takes too long.
+async fn within<T>(
+    deadline: Option<Instant>,
+    future: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Status> {
+    let result = match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), future)
+            .await
+            .unwrap_or_else(|_| Err(too_late())),
+        None => future.await,
+    };
+    Ok(result?)
+}
+
+fn too_late() -> Failure {
+    Failure::new(Code::DeadlineExceeded, "the request's deadline has passed")
+}

@@ -1,0 +1,224 @@
+//! The gRPC surface of a worker: every call of the contract, health and reflection.
+
+mod auth;
+mod blobs;
+mod configure;
+mod infer;
+mod load;
+mod plan;
+mod status;
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use futures::Stream;
+use prost::Message;
+use proto::{
+    BlobChunk, BlobReceipt, ConfigureRequest, ConfigureResponse, InferEvent, InferRequest,
+    LoadEvent, LoadModelRequest, MAX_MESSAGE_BYTES, ModelPlan, PlanModelRequest, StatusEvent,
+    UnloadModelRequest, UnloadModelResponse, WatchStatusRequest,
+    worker_server::{Worker, WorkerServer},
+};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
+
+pub use self::{
+    auth::Token,
+    blobs::{Blobs, Limits as BlobLimits},
+};
+use crate::{config::Bound, failure::Failure, residency::Residencies};
+
+/// How often an idle connection is probed, so that a peer that vanished is noticed.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// What every call needs.
+#[derive(Clone)]
+pub struct Service(Arc<Shared>);
+
+pub struct Shared {
+    pub residencies: Residencies,
+    pub blobs: Blobs,
+    pub identity: Identity,
+    /// Threads that decode, tokenise and render.
+    pub prepare: tokio::sync::Semaphore,
+}
+
+/// Who this worker is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub worker_id: String,
+    /// Differs at every start.
+    pub incarnation: String,
+    pub started: std::time::Instant,
+}
+
+impl Service {
+    pub fn new(
+        residencies: Residencies,
+        blobs: Blobs,
+        identity: Identity,
+        prepare_threads: usize,
+    ) -> Self {
+        let prepare = tokio::sync::Semaphore::new(prepare_threads.max(1));
+        Self(Arc::new(Shared { residencies, blobs, identity, prepare }))
+    }
+}
+
+/// Serves until `shutdown`, then drains: queued requests are refused, executing ones get `grace`.
+pub async fn serve(
+    bound: Bound,
+    service: Service,
+    token: Option<Token>,
+    grace: Duration,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), tonic::transport::Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<WorkerServer<Service>>().await;
+    let worker = WorkerServer::new(service.clone())
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let router = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .initial_connection_window_size(4 << 20)
+        .initial_stream_window_size(1 << 20)
+        .add_service(health_service)
+        .add_service(reflection().build_v1().expect("the descriptor set is well formed"))
+        .add_service(reflection().build_v1alpha().expect("the descriptor set is well formed"))
+        .add_service(tonic::service::interceptor::InterceptedService::new(
+            worker,
+            auth::check(token),
+        ));
+
+    let residencies = service.0.residencies.clone();
+    let drained = async move {
+        shutdown.await;
+        tracing::info!("draining");
+        health.set_not_serving::<WorkerServer<Service>>().await;
+        residencies.set_draining(true);
+        let idle = async {
+            while residencies
+                .list()
+                .iter()
+                .any(|residency| residency.in_flight + residency.queued > 0)
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(grace, idle).await.is_err() {
+            tracing::warn!("the grace is over; what still runs is cancelled");
+        }
+        residencies.release_all().await;
+    };
+    // Status streams never end by themselves, so the server is dropped once it is drained.
+    let serving: Pin<Box<dyn Future<Output = Result<(), tonic::transport::Error>> + Send>> =
+        match bound {
+            Bound::Tcp(listener) => Box::pin(serve_tcp(router, listener)),
+            Bound::Unix(listener) => {
+                Box::pin(router.serve_with_incoming(UnixListenerStream::new(listener)))
+            }
+        };
+    tokio::select! {
+        result = serving => result,
+        () = drained => Ok(()),
+    }
+}
+
+async fn serve_tcp(
+    router: tonic::transport::server::Router,
+    listener: TcpListener,
+) -> Result<(), tonic::transport::Error> {
+    use tokio_stream::StreamExt;
+    let incoming = TcpListenerStream::new(listener).map(|stream| {
+        stream.inspect(|stream| {
+            // Tokens are small; waiting to fill a packet would only delay them.
+            let _ = stream.set_nodelay(true);
+        })
+    });
+    router.serve_with_incoming(incoming).await
+}
+
+/// The listener's type is only named where it is matched.
+pub type Unix = UnixListener;
+
+type EventStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Worker for Service {
+    type LoadModelStream = EventStream<LoadEvent>;
+    type InferStream = EventStream<InferEvent>;
+    type WatchStatusStream = EventStream<StatusEvent>;
+
+    async fn plan_model(
+        &self,
+        request: Request<PlanModelRequest>,
+    ) -> Result<Response<ModelPlan>, Status> {
+        let plan = plan::plan(&self.0.residencies, request.into_inner()).await?;
+        Ok(Response::new(plan))
+    }
+
+    async fn load_model(
+        &self,
+        request: Request<LoadModelRequest>,
+    ) -> Result<Response<Self::LoadModelStream>, Status> {
+        let stream = load::load(self.0.residencies.clone(), request.into_inner()).await?;
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn unload_model(
+        &self,
+        request: Request<UnloadModelRequest>,
+    ) -> Result<Response<UnloadModelResponse>, Status> {
+        Ok(Response::new(load::unload(&self.0.residencies, request.into_inner()).await?))
+    }
+
+    async fn infer(
+        &self,
+        request: Request<InferRequest>,
+    ) -> Result<Response<Self::InferStream>, Status> {
+        Ok(Response::new(infer::infer(Arc::clone(&self.0), request.into_inner())))
+    }
+
+    async fn put_blob(
+        &self,
+        request: Request<Streaming<BlobChunk>>,
+    ) -> Result<Response<BlobReceipt>, Status> {
+        Ok(Response::new(blobs::put(&self.0.blobs, request.into_inner()).await?))
+    }
+
+    async fn configure(
+        &self,
+        request: Request<ConfigureRequest>,
+    ) -> Result<Response<ConfigureResponse>, Status> {
+        Ok(Response::new(configure::configure(&self.0.residencies, request.into_inner())?))
+    }
+
+    async fn watch_status(
+        &self,
+        _: Request<WatchStatusRequest>,
+    ) -> Result<Response<Self::WatchStatusStream>, Status> {
+        Ok(Response::new(Box::pin(status::watch(Arc::clone(&self.0)))))
+    }
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        let detail = tonic_types::pb::Status {
+            code: failure.code.grpc() as i32,
+            message: failure.message.clone(),
+            details: vec![prost_any(&failure)],
+        };
+        Self::with_details(failure.code.grpc(), failure.message, detail.encode_to_vec().into())
+    }
+}
+
+fn prost_any(failure: &Failure) -> prost_types::Any {
+    prost_types::Any {
+        type_url: "type.googleapis.com/anymodel.v1.ErrorDetail".to_owned(),
+        value: failure.detail().encode_to_vec(),
+    }
+}

@@ -1,0 +1,55 @@
+//! `PlanModel`: what a model is and what it costs here.
+
+use proto::{ModelPlan, PlanModelRequest};
+
+use crate::{
+    failure::Failure,
+    hub::Source,
+    residency::{Residencies, precision},
+};
+
+pub async fn plan(
+    residencies: &Residencies,
+    request: PlanModelRequest,
+) -> Result<ModelPlan, Failure> {
+    let model = request.model.unwrap_or_default();
+    let facts = residencies.facts().get(&model.model_id, &model.revision).await?;
+    let dtype = match request.dtype.as_str() {
+        "" => residencies.dtype_for(&facts),
+        name => precision::parse(name)?,
+    };
+    let planned = facts.plan(&request.task);
+    let task = match &planned {
+        Ok((task, _)) => task.id.to_owned(),
+        Err(_) if !request.task.is_empty() => request.task,
+        Err(_) => facts.inferred_task.clone().unwrap_or_default(),
+    };
+    let (weight_bytes, working_bytes) = match &planned {
+        Ok((task, _)) => residencies.estimate(&facts, task, dtype),
+        Err(_) => (facts.weight_bytes(dtype), 0),
+    };
+    let download_bytes = match facts.repository.source() {
+        Source::Local => 0,
+        Source::Hub => facts.repository.missing_bytes(&facts.weight_files),
+    };
+    Ok(ModelPlan {
+        model_id: facts.model_id().to_owned(),
+        revision: facts.revision().to_owned(),
+        source: match facts.repository.source() {
+            Source::Local => "local",
+            Source::Hub => "hub",
+        }
+        .to_owned(),
+        task,
+        architecture: facts.model_type.clone(),
+        unsupported: planned.err().map(|failure| failure.detail()),
+        parameters: facts.parameters,
+        dtype: precision::name(dtype).to_owned(),
+        weight_bytes,
+        working_bytes,
+        download_bytes,
+        device: residencies.device().name.clone(),
+        free_bytes: residencies.free_bytes(),
+        tasks: facts.tasks().into_iter().map(str::to_owned).collect(),
+    })
+}

@@ -1,0 +1,162 @@
+//! `WatchStatus`: a snapshot, then what differs from what this watcher was last told.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures::Stream;
+use proto::{
+    Device, Gauges, Residency, StatusEvent, TaskSupport, WorkerStatus, status_event::Change,
+};
+use tonic::Status;
+
+use super::Shared;
+use crate::{models, residency::device, tasks};
+
+/// Gauges are sent this often at most, and also serve as the heartbeat.
+const GAUGES_EVERY: Duration = Duration::from_millis(250);
+/// Progress of loads can change a thousand times a second; nobody reads that fast.
+const SETTLE: Duration = Duration::from_millis(10);
+
+pub fn watch(shared: Arc<Shared>) -> impl Stream<Item = Result<StatusEvent, Status>> + Send {
+    async_stream::stream! {
+        let mut changes = shared.residencies.changes();
+        let mut sequence = 0;
+        let mut event = move |change| {
+            sequence += 1;
+            Ok(StatusEvent { sequence, change: Some(change) })
+        };
+        changes.mark_unchanged();
+        let snapshot = snapshot(&shared);
+        let mut told = Told::new(&snapshot);
+        yield event(Change::Snapshot(snapshot));
+        let mut ticks = tokio::time::interval(GAUGES_EVERY);
+        loop {
+            tokio::select! {
+                changed = changes.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    for change in told.update(&shared) {
+                        yield event(change);
+                    }
+                    tokio::time::sleep(SETTLE).await;
+                }
+                _ = ticks.tick() => yield event(Change::Gauges(gauges(&shared))),
+            }
+        }
+    }
+}
+
+/// What a watcher knows.
+struct Told {
+    residencies: HashMap<String, Residency>,
+    newest_eviction: Option<proto::Eviction>,
+}
+
+impl Told {
+    fn new(snapshot: &WorkerStatus) -> Self {
+        let residencies = snapshot
+            .residencies
+            .iter()
+            .map(|residency| (residency.residency_id.clone(), timeless(residency)));
+        Self {
+            residencies: residencies.collect(),
+            newest_eviction: snapshot.evictions.last().cloned(),
+        }
+    }
+
+    /// The changes since the last call.
+    fn update(&mut self, shared: &Shared) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let now = shared.residencies.list();
+        let gone: Vec<String> = self
+            .residencies
+            .keys()
+            .filter(|id| !now.iter().any(|residency| &residency.residency_id == *id))
+            .cloned()
+            .collect();
+        for id in gone {
+            self.residencies.remove(&id);
+            changes.push(Change::ResidencyGone(id));
+        }
+        for residency in now {
+            let timeless = timeless(&residency);
+            if self.residencies.get(&residency.residency_id) != Some(&timeless) {
+                self.residencies.insert(residency.residency_id.clone(), timeless);
+                changes.push(Change::Residency(residency));
+            }
+        }
+        let evictions = shared.residencies.evictions();
+        let known = self
+            .newest_eviction
+            .as_ref()
+            .and_then(|newest| evictions.iter().rposition(|one| one == newest));
+        let first_new = known
+            .map_or(if self.newest_eviction.is_some() { evictions.len() } else { 0 }, |at| at + 1);
+        changes.extend(evictions.iter().skip(first_new).cloned().map(Change::Eviction));
+        self.newest_eviction = evictions.last().cloned();
+        changes
+    }
+}
+
+/// The residency without the fields that change by themselves.
+fn timeless(residency: &Residency) -> Residency {
+    Residency {
+        loaded_ms_ago: None,
+        retry_in_ms: None,
+        last_used_ms_ago: None,
+        ..residency.clone()
+    }
+}
+
+pub fn snapshot(shared: &Shared) -> WorkerStatus {
+    let Shared { residencies, identity, .. } = shared;
+    WorkerStatus {
+        worker_id: identity.worker_id.clone(),
+        incarnation: identity.incarnation.clone(),
+        contract_version: proto::CONTRACT_VERSION,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        devices: devices(shared),
+        tasks: task_support(),
+        residencies: residencies.list(),
+        draining: residencies.is_draining(),
+        healthy: true,
+        uptime_ms: identity.started.elapsed().as_millis() as u64,
+        evictions: residencies.evictions(),
+    }
+}
+
+fn gauges(shared: &Shared) -> Gauges {
+    let residencies = shared.residencies.list();
+    let counters = shared.residencies.counters();
+    let cancels = counters.cancels();
+    Gauges {
+        devices: devices(shared),
+        running: residencies.iter().map(|residency| residency.in_flight).sum(),
+        waiting: residencies.iter().map(|residency| residency.queued).sum(),
+        draining: shared.residencies.is_draining(),
+        healthy: true,
+        generated_tokens: counters.generated_tokens.load(Ordering::Relaxed),
+        cancelled: cancels.count,
+        cancel_seconds_sum: cancels.total.as_secs_f64(),
+        cancel_seconds_max: cancels.longest.as_secs_f64(),
+        uptime_ms: shared.identity.started.elapsed().as_millis() as u64,
+    }
+}
+
+fn devices(shared: &Shared) -> Vec<Device> {
+    let residencies = &shared.residencies;
+    vec![device::message(residencies.device(), residencies.accounts())]
+}
+
+fn task_support() -> Vec<TaskSupport> {
+    let support = |task: &tasks::Task| TaskSupport {
+        task: task.id.to_owned(),
+        architectures: models::supporting(task.kind).map(str::to_owned).collect(),
+    };
+    tasks::TASKS.iter().map(support).collect()
+}

@@ -1,0 +1,363 @@
+//! The lane's side of generation: continuous batching over flat tokens.
+//!
+//! Every step takes one token of each running answer and a bounded piece of the prompts that are still being read.
+//! Requests join between steps as soon as the cache has room for what they may need at most, and leave between steps.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use proto::GeneratedText;
+use tch::{Device, Kind, Tensor};
+
+use super::sequence::Sequence;
+use crate::{
+    failure::{Code, Failure},
+    layers::{KvArena, KvSlot, Segment, Step},
+    models::CausalLm,
+    tasks::{Event, Generate, Job, Made, Pipeline, Timing, Work},
+};
+
+/// Prompt tokens of one step: no step is longer than this costs.
+const PREFILL_TOKENS: usize = 512;
+/// Answers that run at the same time.
+const MAX_SEQUENCES: usize = 64;
+/// A reader that takes nothing for this long loses its request.
+const SLOW_READER: Duration = Duration::from_secs(60);
+
+pub struct GenerationPipeline {
+    model: Box<dyn CausalLm>,
+    device: Device,
+    arena: KvArena,
+    waiting: VecDeque<(Job, Generate)>,
+    running: Vec<Request>,
+    /// Requests in the step that was prepared last, by index into `running`.
+    stepping: Vec<usize>,
+}
+
+/// A request whose answers are being made.
+struct Request {
+    job: Job,
+    work: Generate,
+    sequences: Vec<Sequence>,
+    /// Answers that are complete, by choice.
+    done: Vec<Option<GeneratedText>>,
+    started: Instant,
+    steps: Duration,
+    first_token: Option<Duration>,
+    tokens: usize,
+}
+
+/// A sequence's part of a step.
+struct Part {
+    request: usize,
+    sequence: usize,
+    tokens: usize,
+}
+
+impl GenerationPipeline {
+    /// `cache_bytes` bounds the keys and values of all running answers together.
+    pub fn new(model: Box<dyn CausalLm>, device: Device, cache_bytes: u64) -> Self {
+        let arena = KvArena::new(model.cache_shape(), device, cache_bytes);
+        Self {
+            model,
+            device,
+            arena,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            stepping: Vec::new(),
+        }
+    }
+
+    /// Why a request could never run here.
+    fn refusal(&self, work: &Generate) -> Option<Failure> {
+        let needed = work.prompt_ids.len() + work.max_new_tokens;
+        let limit = self.arena.max_tokens().min(self.model.context_length()) as usize;
+        if needed > limit {
+            let message = format!(
+                "prompt and answer may need {needed} tokens, this model's cache here holds {limit}"
+            );
+            return Some(
+                Failure::new(Code::InputTooLong, message)
+                    .at("options.max_new_tokens")
+                    .number("tokens", needed as u64)
+                    .number("limit", limit as u64),
+            );
+        }
+        // A tokenizer that does not belong to the model must not read beyond its embedding.
+        let vocabulary = self.model.vocab_size() as u64;
+        let stray = work.prompt_ids.iter().find(|&&id| u64::from(id) >= vocabulary)?;
+        let message = format!("the tokenizer gives token {stray}, the model knows {vocabulary}");
+        Some(Failure::new(Code::CorruptCheckpoint, message))
+    }
+
+    fn drop_abandoned(&mut self, now: Instant) {
+        self.waiting.retain(|(job, _)| !job.is_abandoned(now));
+        self.running.retain(|request| !request.job.is_abandoned(now));
+        let slow = |request: &Request| {
+            request.job.outbox.full_for().is_some_and(|time| time > SLOW_READER)
+        };
+        while let Some(at) = self.running.iter().position(slow) {
+            let failure = Failure::new(Code::SlowConsumer, "the answer was not read for too long");
+            self.running.swap_remove(at).job.fail(failure);
+        }
+    }
+
+    /// Starts what waits, highest priority first and then in order of arrival, while the cache has room.
+    fn start_waiting(&mut self, now: Instant) {
+        while let Some(at) = first_of_highest_priority(&self.waiting) {
+            let (_, work) = &self.waiting[at];
+            let n = work.options.n as usize;
+            let sequences: usize = self.running.iter().map(|request| request.sequences.len()).sum();
+            if sequences > 0 && sequences + n > MAX_SEQUENCES {
+                return;
+            }
+            let tokens = (work.prompt_ids.len() + work.max_new_tokens) as i64;
+            let slots: Option<Vec<KvSlot>> = (0..n).map(|_| self.arena.reserve(tokens)).collect();
+            let Some(slots) = slots else {
+                if self.running.is_empty() {
+                    self.refuse_for_room(at);
+                    continue;
+                }
+                return;
+            };
+            let Some((job, work)) = self.waiting.remove(at) else { return };
+            let sequences =
+                slots.into_iter().zip(0..).map(|(slot, choice)| Sequence::new(&work, choice, slot));
+            let sequences = match sequences.collect::<Result<Vec<_>, _>>() {
+                Ok(sequences) => sequences,
+                Err(error) => {
+                    job.fail(error.into());
+                    continue;
+                }
+            };
+            job.outbox.push(Event::Started);
+            self.running.push(Request {
+                done: vec![None; n],
+                job,
+                work,
+                sequences,
+                started: now,
+                steps: Duration::ZERO,
+                first_token: None,
+                tokens: 0,
+            });
+        }
+    }
+
+    /// `n` answers together that do not even fit into an empty cache.
+    fn refuse_for_room(&mut self, at: usize) {
+        let Some((job, work)) = self.waiting.remove(at) else { return };
+        let message = format!(
+            "{} answers of this length do not fit into the model's cache together",
+            work.options.n
+        );
+        let limit = self.arena.max_tokens() as u64;
+        job.fail(Failure::new(Code::InputTooLong, message).at("options.n").number("limit", limit));
+    }
+
+    /// What each sequence contributes to the next step: one token, or a piece of its prompt.
+    fn parts(&self) -> Vec<Part> {
+        let mut prefill = PREFILL_TOKENS;
+        let mut parts = Vec::new();
+        for &at in &self.stepping {
+            let request = &self.running[at];
+            let prompt = &request.work.prompt_ids;
+            for (index, sequence) in request.sequences.iter().enumerate() {
+                let limit = if sequence.is_prefilling(prompt) { prefill } else { 1 };
+                let tokens = sequence.unseen(prompt, limit).len();
+                if sequence.is_prefilling(prompt) {
+                    prefill -= tokens;
+                }
+                if tokens > 0 {
+                    parts.push(Part { request: at, sequence: index, tokens });
+                }
+            }
+        }
+        parts
+    }
+
+    /// One forward pass over the parts: the logits of those whose next token can be chosen, one row after the other.
+    fn forward(&self, parts: &[Part], wanted: &[i64]) -> Vec<f32> {
+        let mut ids: Vec<i64> = Vec::new();
+        let mut segments = Vec::new();
+        for part in parts {
+            let request = &self.running[part.request];
+            let sequence = &request.sequences[part.sequence];
+            let unseen = sequence.unseen(&request.work.prompt_ids, part.tokens);
+            ids.extend(unseen.iter().map(|&id| i64::from(id)));
+            segments.push(Segment {
+                slot: sequence.slot(),
+                cached: sequence.cached() as i64,
+                tokens: part.tokens as i64,
+            });
+        }
+        let step = Step::sequences(segments, self.device);
+        let n_tokens = ids.len();
+        let hidden = self.model.hidden(&Tensor::from_slice(&ids).to_device(self.device), &step);
+        if wanted.is_empty() {
+            return Vec::new();
+        }
+        let rows = if wanted.len() == n_tokens {
+            hidden
+        } else {
+            hidden.index_select(0, &Tensor::from_slice(wanted).to_device(self.device))
+        };
+        let logits = self.model.logits(&rows, &step).to_device(Device::Cpu).to_kind(Kind::Float);
+        Vec::try_from(logits.contiguous().view([-1])).expect("a flat float tensor")
+    }
+
+    /// Chooses a token for every row of logits and says so.
+    fn choose(&mut self, chosen: &[(usize, usize)], mut logits: Vec<f32>, took: Duration) {
+        let vocabulary = logits.len() / chosen.len().max(1);
+        let mut failures: Vec<(usize, Failure)> = Vec::new();
+        for (&(at, index), row) in chosen.iter().zip(logits.chunks_mut(vocabulary.max(1))) {
+            let request = &mut self.running[at];
+            match request.sequences[index].next(row, &request.work) {
+                Ok(event) => {
+                    request.tokens += 1;
+                    let arrived = request.job.arrived;
+                    request.first_token.get_or_insert_with(|| arrived.elapsed());
+                    request.job.counters.generated_tokens.fetch_add(1, Ordering::Relaxed);
+                    if let Some(event) = event {
+                        request.job.outbox.push(Event::Token(event));
+                    }
+                }
+                Err(error) => failures.push((at, Failure::new(Code::InferenceFailed, error))),
+            }
+        }
+        for &at in &self.stepping {
+            self.running[at].steps += took;
+        }
+        self.stepping.clear();
+        self.finish(failures);
+    }
+
+    /// Lets go of answers that are complete, and of requests whose answers all are.
+    fn finish(&mut self, failures: Vec<(usize, Failure)>) {
+        let mut failures: Vec<Option<Failure>> =
+            failures.into_iter().fold(vec![None; self.running.len()], |mut all, (at, failure)| {
+                all[at] = Some(failure);
+                all
+            });
+        for (at, mut request) in std::mem::take(&mut self.running).into_iter().enumerate() {
+            if let Some(failure) = failures[at].take() {
+                request.job.fail(failure);
+                continue;
+            }
+            request.collect();
+            match request.sequences.is_empty() {
+                true => request.complete(),
+                false => self.running.push(request),
+            }
+        }
+    }
+}
+
+impl Request {
+    fn collect(&mut self) {
+        let prompt_tokens = self.work.prompt_ids.len();
+        let (finished, unfinished) = std::mem::take(&mut self.sequences)
+            .into_iter()
+            .partition(|sequence: &Sequence| sequence.finish.is_some());
+        self.sequences = unfinished;
+        let finished: Vec<Sequence> = finished;
+        for sequence in finished {
+            let choice = sequence.choice() as usize;
+            self.done[choice] = Some(sequence.into_text(prompt_tokens));
+        }
+    }
+
+    fn complete(self) {
+        let timing = Timing {
+            queue: self.started.duration_since(self.job.arrived),
+            steps: self.steps,
+            first_token: self.first_token,
+            tokens: self.tokens,
+        };
+        self.job.finish(Made::Texts(self.done.into_iter().flatten().collect()), timing);
+    }
+}
+
+fn first_of_highest_priority(waiting: &VecDeque<(Job, Generate)>) -> Option<usize> {
+    let highest = waiting.iter().map(|(job, _)| job.priority).max()?;
+    waiting.iter().position(|(job, _)| job.priority == highest)
+}
+
+impl Pipeline for GenerationPipeline {
+    fn accepts(&self, work: &Work) -> bool {
+        matches!(work, Work::Generate(_))
+    }
+
+    fn admit(&mut self, mut job: Job) {
+        let Some(Work::Generate(work)) = job.work.take() else { return };
+        match self.refusal(&work) {
+            Some(failure) => job.fail(failure),
+            None => self.waiting.push_back((job, work)),
+        }
+    }
+
+    fn prepare_step(&mut self, now: Instant) -> Option<i32> {
+        self.drop_abandoned(now);
+        self.start_waiting(now);
+        // Requests whose readers are too slow sit this step out.
+        self.stepping = (0..self.running.len())
+            .filter(|&at| self.running[at].job.outbox.full_for().is_none())
+            .collect();
+        self.stepping.iter().map(|&at| self.running[at].job.priority).max()
+    }
+
+    fn step(&mut self) {
+        let begin = Instant::now();
+        let parts = self.parts();
+        // Rows of the flat pass after which a next token can be chosen, and whose they are.
+        let (mut wanted, mut chosen, mut end) = (Vec::new(), Vec::new(), 0);
+        for part in &parts {
+            end += part.tokens as i64;
+            let request = &self.running[part.request];
+            let sequence = &request.sequences[part.sequence];
+            let all = request.work.prompt_ids.len() + sequence.generated_tokens();
+            if sequence.cached() + part.tokens == all {
+                wanted.push(end - 1);
+                chosen.push((part.request, part.sequence));
+            }
+        }
+        let logits = self.forward(&parts, &wanted);
+        for part in &parts {
+            self.running[part.request].sequences[part.sequence].advance(part.tokens);
+        }
+        self.choose(&chosen, logits, begin.elapsed());
+    }
+
+    fn abort_step(&mut self, failure: &Failure) {
+        // The caches of these requests may be half written: they cannot go on.
+        let mut stepping = std::mem::take(&mut self.stepping);
+        stepping.sort_unstable();
+        for at in stepping.into_iter().rev() {
+            self.running.swap_remove(at).job.fail(failure.clone());
+        }
+    }
+
+    fn abort_all(&mut self, failure: &Failure) {
+        for (job, _) in std::mem::take(&mut self.waiting) {
+            job.fail(failure.clone());
+        }
+        for request in std::mem::take(&mut self.running) {
+            request.job.fail(failure.clone());
+        }
+    }
+
+    fn jobs(&self) -> usize {
+        self.waiting.len() + self.running.len()
+    }
+
+    fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    fn cache_bytes(&self) -> u64 {
+        self.arena.bytes_used()
+    }
+}

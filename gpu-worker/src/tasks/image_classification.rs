@@ -1,0 +1,266 @@
+//! `image-classification`: a picture in, the best labels out.
+//!
+//! Reference: `transformers/pipelines/image_classification.py`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use proto::{
+    ImageClassificationRequest, InferRequest, LabelScore, Labels, LabelsOutput,
+    infer_request::Input, infer_result::Output, media::Content,
+};
+use serde_json::Value;
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    Files, Made, Prepared, Processor, Work,
+    batched::{BatchPipeline, Batched},
+};
+use crate::{
+    failure::{Code, Failure},
+    layers::Step,
+    media::{ImageProcessor, Limits, Pixels, decode},
+    models::ImageClassifier,
+};
+
+/// Labels that are given when the request does not say how many.
+const DEFAULT_TOP_K: usize = 5;
+/// Pictures of one step.
+const STEP_PICTURES: usize = 16;
+
+pub fn processor(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
+    let Some(config) = files.text("preprocessor_config.json") else {
+        let message =
+            "preprocessor_config.json is missing, without which a picture cannot be prepared";
+        return Err(
+            Failure::new(Code::CorruptCheckpoint, message).text("file", "preprocessor_config.json")
+        );
+    };
+    let model = files.json("config.json")?.unwrap_or_default();
+    Ok(Arc::new(ImageClassification {
+        images: ImageProcessor::from_config(config, files.text("config.json"))?,
+        function: Function::of_config(&model),
+        labels: labels(&model),
+    }))
+}
+
+struct ImageClassification {
+    images: ImageProcessor,
+    function: Function,
+    labels: BTreeMap<usize, String>,
+}
+
+/// What turns logits into scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Function {
+    Softmax,
+    Sigmoid,
+    None,
+}
+
+impl Function {
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "softmax" => Some(Self::Softmax),
+            "sigmoid" => Some(Self::Sigmoid),
+            "none" => Some(Self::None),
+            _ => None,
+        }
+    }
+
+    /// The model's own choice, as the reference makes it.
+    fn of_config(config: &Value) -> Self {
+        let text = |name: &str| config.get(name).and_then(Value::as_str);
+        let is_single = config.get("num_labels").and_then(Value::as_u64) == Some(1)
+            || config
+                .get("id2label")
+                .and_then(Value::as_object)
+                .is_some_and(|labels| labels.len() == 1);
+        match (text("problem_type"), text("function_to_apply").and_then(Self::parse)) {
+            (Some("multi_label_classification"), _) => Self::Sigmoid,
+            (Some("single_label_classification"), _) => Self::Softmax,
+            (_, Some(own)) => own,
+            _ if is_single => Self::Sigmoid,
+            _ => Self::Softmax,
+        }
+    }
+
+    fn apply(self, logits: &[f32]) -> Vec<f64> {
+        let logits = logits.iter().map(|&logit| f64::from(logit));
+        match self {
+            Self::None => logits.collect(),
+            Self::Sigmoid => logits.map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
+            Self::Softmax => {
+                let highest = logits.clone().fold(f64::NEG_INFINITY, f64::max);
+                let powers: Vec<f64> = logits.map(|logit| (logit - highest).exp()).collect();
+                let sum: f64 = powers.iter().sum();
+                powers.into_iter().map(|power| power / sum).collect()
+            }
+        }
+    }
+}
+
+fn labels(config: &Value) -> BTreeMap<usize, String> {
+    let labels = config.get("id2label").and_then(Value::as_object);
+    let label = |(id, name): (&String, &Value)| Some((id.parse().ok()?, name.as_str()?.to_owned()));
+    labels.into_iter().flatten().filter_map(label).collect()
+}
+
+impl Processor for ImageClassification {
+    fn prepare(&self, request: &InferRequest) -> Result<Prepared, Failure> {
+        let Some(Input::ImageClassification(ImageClassificationRequest { inputs, options })) =
+            &request.input
+        else {
+            return Err(Failure::invalid("input", "is not for image-classification"));
+        };
+        let options = options.clone().unwrap_or_default();
+        let top_k = options.top_k.map_or(DEFAULT_TOP_K, |k| k as usize);
+        if top_k == 0 {
+            return Err(Failure::invalid("options.top_k", "is 0, expected at least 1"));
+        }
+        let function = match options.function_to_apply.as_deref() {
+            None => self.function,
+            Some(name) => Function::parse(name).ok_or_else(|| {
+                Failure::invalid(
+                    "options.function_to_apply",
+                    format!("is {name:?}, expected softmax, sigmoid or none"),
+                )
+            })?,
+        };
+        let media = inputs
+            .as_ref()
+            .and_then(|inputs| inputs.image.as_ref())
+            .and_then(|media| media.content.as_ref());
+        let Some(Content::Inline(bytes)) = media else {
+            return Err(Failure::invalid("inputs.image_base64", "is missing"));
+        };
+        let picture = decode(bytes, &Limits::default())
+            .map_err(|error| Failure::from(error).at("inputs.image_base64"))?;
+        let pixels = self.images.process(&picture)?;
+        let labels = self.labels.clone();
+        Ok(Prepared {
+            work: Work::Classify(pixels),
+            finish: Box::new(move |made| {
+                let Made::Logits(logits) = made else {
+                    return Err(Failure::new(Code::InferenceFailed, "the lane made no logits"));
+                };
+                let predictions = best(&function.apply(&logits), &labels, top_k)?;
+                Ok(Output::Labels(LabelsOutput {
+                    items: vec![Labels { predictions }],
+                    is_list: false,
+                }))
+            }),
+            prompt_tokens: None,
+            seed: None,
+        })
+    }
+}
+
+/// The `top_k` best scores with their labels, best first; equal ones in the model's order.
+fn best(
+    scores: &[f64],
+    labels: &BTreeMap<usize, String>,
+    top_k: usize,
+) -> Result<Vec<LabelScore>, Failure> {
+    if scores.iter().any(|score| !score.is_finite()) {
+        return Err(Failure::new(Code::InferenceFailed, "the model's output is not finite"));
+    }
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    let label = |id: usize| labels.get(&id).cloned().unwrap_or_else(|| format!("LABEL_{id}"));
+    Ok(order
+        .into_iter()
+        .take(top_k)
+        .map(|id| LabelScore { label: label(id), score: scores[id] })
+        .collect())
+}
+
+pub type ImagePipeline = BatchPipeline<Classification>;
+
+pub struct Classification {
+    model: Box<dyn ImageClassifier>,
+    device: Device,
+}
+
+impl ImagePipeline {
+    pub fn of(model: Box<dyn ImageClassifier>, device: Device) -> Self {
+        Self::new(Classification { model, device })
+    }
+}
+
+impl Batched for Classification {
+    type Item = Pixels;
+    type Output = Vec<f32>;
+
+    fn accepts(&self, work: &Work) -> bool {
+        matches!(work, Work::Classify(_))
+    }
+
+    fn split(&self, work: Work) -> Vec<Pixels> {
+        match work {
+            Work::Classify(pixels) => vec![pixels],
+            _ => Vec::new(),
+        }
+    }
+
+    fn choose(&self, waiting: &[&Pixels]) -> Vec<usize> {
+        let size = |pixels: &Pixels| (pixels.channels, pixels.height, pixels.width);
+        let of_first = waiting.first().map(|first| size(first));
+        let same = waiting.iter().enumerate().filter(|(_, pixels)| Some(size(pixels)) == of_first);
+        same.map(|(at, _)| at).take(STEP_PICTURES).collect()
+    }
+
+    fn run(&self, pictures: &[&Pixels]) -> Vec<Vec<f32>> {
+        let tensor = |pixels: &&Pixels| {
+            let shape = [pixels.channels as i64, pixels.height as i64, pixels.width as i64];
+            Tensor::from_slice(&pixels.data).view(shape)
+        };
+        let batch = Tensor::stack(&pictures.iter().map(tensor).collect::<Vec<_>>(), 0)
+            .to_device(self.device);
+        let logits = self.model.logits(&batch, &Step::whole());
+        let logits = logits.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+        let row = |at: usize| Vec::try_from(logits.select(0, at as i64)).expect("a row of floats");
+        (0..pictures.len()).map(row).collect()
+    }
+
+    fn collect(&self, outputs: Vec<Vec<f32>>) -> Made {
+        Made::Logits(outputs.into_iter().flatten().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_models_own_function_is_the_references_choice() {
+        let cases = [
+            (json!({}), Function::Softmax),
+            (json!({"problem_type": "multi_label_classification"}), Function::Sigmoid),
+            (json!({"id2label": {"0": "only"}}), Function::Sigmoid),
+            (json!({"function_to_apply": "none"}), Function::None),
+        ];
+        for (config, expected) in cases {
+            assert_eq!(Function::of_config(&config), expected, "{config}");
+        }
+    }
+
+    #[test]
+    fn the_best_labels_come_first_and_nameless_ones_are_numbered() {
+        let names = BTreeMap::from([(0, "cat".to_owned())]);
+        let best = best(&[0.2, 0.7, 0.1], &names, 2).expect("finite");
+        let names: Vec<&str> = best.iter().map(|label| label.label.as_str()).collect();
+        assert_eq!(names, ["LABEL_1", "cat"]);
+    }
+
+    #[test]
+    fn a_score_that_is_not_finite_is_an_error() {
+        assert!(best(&[f64::NAN], &BTreeMap::new(), 1).is_err());
+    }
+
+    #[test]
+    fn softmax_of_large_logits_is_finite() {
+        assert_eq!(Function::Softmax.apply(&[1000.0, 1000.0]), [0.5, 0.5]);
+    }
+}

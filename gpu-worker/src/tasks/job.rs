@@ -1,0 +1,185 @@
+//! What crosses from a request to its lane and back: plain buffers, never a tensor.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use proto::{GeneratedText, TokenEvent};
+
+use super::{
+    counters::Counters,
+    outbox::{Outbox, Outgoing},
+};
+use crate::{failure::Failure, media::Pixels, sampling::SamplingOptions, text::Tokenizer};
+
+/// One request on its way through a lane.
+pub struct Job {
+    /// `None` once a pipeline has taken it.
+    pub work: Option<Work>,
+    pub outbox: Outbox<Event>,
+    /// Higher goes first.
+    pub priority: i32,
+    /// When the request came to the worker.
+    pub arrived: Instant,
+    pub deadline: Option<Instant>,
+    /// Counts the job for as long as it lives.
+    pub count: JobCount,
+    pub counters: Arc<Counters>,
+}
+
+/// One more on a counter, until it is dropped.
+pub struct JobCount(Arc<AtomicUsize>);
+
+impl JobCount {
+    pub fn new(counter: &Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(counter))
+    }
+}
+
+impl Drop for JobCount {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Job {
+    /// Ends the job with what was made.
+    pub fn finish(self, made: Made, timing: Timing) {
+        self.outbox.push(Event::Made(made, timing));
+    }
+
+    /// Ends the job with an error.
+    pub fn fail(self, failure: Failure) {
+        self.outbox.push(Event::Failed(failure));
+    }
+
+    /// True when nobody waits for the answer any more.
+    pub fn is_abandoned(&self, now: Instant) -> bool {
+        self.outbox.closed_for().is_some() || self.deadline.is_some_and(|deadline| now >= deadline)
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(after) = self.outbox.closed_for() {
+            self.counters.cancelled(after);
+        }
+    }
+}
+
+/// What the device has to do for a request.
+pub enum Work {
+    Generate(Generate),
+    Encode(Encode),
+    Classify(Pixels),
+}
+
+/// Continue a prompt.
+pub struct Generate {
+    pub prompt_ids: Vec<u32>,
+    pub options: SamplingOptions,
+    pub seed: u64,
+    /// At least 1.
+    pub max_new_tokens: usize,
+    pub tokenizer: Tokenizer,
+}
+
+/// Turn token rows into vectors.
+pub struct Encode {
+    pub rows: Vec<TokenRow>,
+    pub pooling: Pooling,
+    pub scaling: Scaling,
+    /// Only so many values of each vector.
+    pub dimensions: Option<usize>,
+}
+
+/// When a vector is scaled to length 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scaling {
+    /// By the model's own last module, before values are cut off.
+    pub own: bool,
+    /// Because the request asked for it, after values were cut off.
+    pub asked: bool,
+}
+
+/// The tokens of one text.
+pub struct TokenRow {
+    pub ids: Vec<u32>,
+    pub type_ids: Vec<u32>,
+    /// How many tokens at the start belong to a prompt that pooling leaves out.
+    pub prompt_tokens: usize,
+}
+
+/// How the vectors of a text's tokens become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    Cls,
+    Mean,
+    Max,
+    MeanSqrtLen,
+    WeightedMean,
+    Last,
+    /// One vector per token.
+    None,
+}
+
+/// What a lane says about a job.
+#[derive(Debug)]
+pub enum Event {
+    /// Its first step begins.
+    Started,
+    Token(TokenEvent),
+    /// All is done; the last event.
+    Made(Made, Timing),
+    /// It failed; the last event.
+    Failed(Failure),
+}
+
+/// What the device made.
+#[derive(Debug)]
+pub enum Made {
+    Texts(Vec<GeneratedText>),
+    /// One per row: `vectors × dim` values.
+    Vectors(Vec<Vectors>),
+    Logits(Vec<f32>),
+}
+
+/// One or several vectors of the same text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vectors {
+    pub values: Vec<f32>,
+    pub dim: usize,
+}
+
+/// Where the time of a job went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timing {
+    /// From arrival at the lane to the first step.
+    pub queue: Duration,
+    /// Steps in which the job took part.
+    pub steps: Duration,
+    /// From the request's arrival at the worker to its first token.
+    pub first_token: Option<Duration>,
+    pub tokens: usize,
+}
+
+/// Bookkeeping of one event beside its payload, roughly.
+const EVENT_BYTES: usize = 64;
+
+impl Outgoing for Event {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Token(token) => EVENT_BYTES + token.text.len() + token.top.len() * EVENT_BYTES,
+            Self::Started | Self::Made(..) | Self::Failed(_) => EVENT_BYTES,
+        }
+    }
+
+    fn is_superseded_by(&self, _newer: &Self) -> bool {
+        false
+    }
+}

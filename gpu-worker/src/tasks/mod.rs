@@ -1,0 +1,223 @@
+//! Tasks: how a request becomes work for the device (`Processor`), how a lane does that work in steps
+//! (`Pipeline`), and how what it made becomes a result.
+//!
+//! A task is a line in [`TASKS`]. Preparing and finishing run in the CPU pool and know no tensor.
+
+mod batched;
+mod counters;
+mod encoding;
+mod failures;
+mod generation;
+mod image_classification;
+mod job;
+pub mod outbox;
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use proto::{InferRequest, infer_result::Output};
+
+pub use self::{
+    counters::{Cancels, Counters},
+    job::{
+        Encode, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Timing, TokenRow, Vectors,
+        Work,
+    },
+};
+use crate::{
+    failure::{Code, Failure},
+    models::{Model, ModelKind},
+    text::Tokenizer,
+    weights::Checkpoint,
+};
+
+/// One task: what it needs of a repository and of a model.
+pub struct Task {
+    /// The Hub's task id.
+    pub id: &'static str,
+    /// The kind of model that it runs on.
+    pub kind: ModelKind,
+    /// Builds the part that runs before the lane, from the repository's small files.
+    pub processor: fn(&Files) -> Result<Arc<dyn Processor>, Failure>,
+}
+
+/// Every task that this worker knows.
+pub const TASKS: &[Task] = &[
+    Task { id: "text-generation", kind: ModelKind::CausalLm, processor: generation::processor },
+    Task {
+        id: "feature-extraction",
+        kind: ModelKind::TextEncoder,
+        processor: encoding::feature_extraction,
+    },
+    Task {
+        id: "sentence-similarity",
+        kind: ModelKind::TextEncoder,
+        processor: encoding::sentence_similarity,
+    },
+    Task {
+        id: "image-classification",
+        kind: ModelKind::ImageClassifier,
+        processor: image_classification::processor,
+    },
+];
+
+pub fn find(id: &str) -> Option<&'static Task> {
+    TASKS.iter().find(|task| task.id == id)
+}
+
+/// The task that a request's `input` belongs to.
+pub fn of_input(request: &InferRequest) -> Option<&'static str> {
+    use proto::infer_request::Input;
+    request.input.as_ref().map(|input| match input {
+        Input::TextGeneration(_) => "text-generation",
+        Input::FeatureExtraction(_) => "feature-extraction",
+        Input::SentenceSimilarity(_) => "sentence-similarity",
+        Input::ImageClassification(_) => "image-classification",
+    })
+}
+
+/// The small files of a repository (everything but weights), by path.
+pub struct Files(HashMap<String, Vec<u8>>);
+
+impl Files {
+    pub fn new(files: HashMap<String, Vec<u8>>) -> Self {
+        Self(files)
+    }
+
+    pub fn bytes(&self, path: &str) -> Option<&[u8]> {
+        self.0.get(path).map(Vec::as_slice)
+    }
+
+    pub fn text(&self, path: &str) -> Option<&str> {
+        self.bytes(path).and_then(|bytes| std::str::from_utf8(bytes).ok())
+    }
+
+    /// The parsed file; `None` when it isn't there, an error when it isn't JSON.
+    pub fn json(&self, path: &str) -> Result<Option<serde_json::Value>, Failure> {
+        let Some(bytes) = self.bytes(path) else { return Ok(None) };
+        serde_json::from_slice(bytes).map(Some).map_err(|error| {
+            Failure::new(Code::CorruptCheckpoint, format!("{path} is not valid JSON: {error}"))
+        })
+    }
+}
+
+/// The repository's tokenizer.
+fn tokenizer(files: &Files) -> Result<Tokenizer, Failure> {
+    let Some(tokenizer) = files.bytes("tokenizer.json") else {
+        let message =
+            "the repository has no tokenizer.json; other tokenizer files cannot be read yet";
+        return Err(Failure::new(Code::FormatNotSupported, message).text("file", "tokenizer.json"));
+    };
+    Ok(Tokenizer::from_files(
+        tokenizer,
+        files.text("tokenizer_config.json"),
+        files.text("special_tokens_map.json"),
+    )?)
+}
+
+/// The part of a task that runs before the lane: it validates, decodes and tokenises.
+pub trait Processor: Send + Sync {
+    /// Refuses a bad request before anything is loaded for it.
+    fn prepare(&self, request: &InferRequest) -> Result<Prepared, Failure>;
+}
+
+/// A request that is ready for its lane.
+pub struct Prepared {
+    pub work: Work,
+    pub finish: Finish,
+    /// Where the task has a prompt.
+    pub prompt_tokens: Option<u32>,
+    /// The seed in use, where the task draws random numbers.
+    pub seed: Option<u64>,
+}
+
+/// Makes the result's output out of what the device made.
+pub type Finish = Box<dyn FnOnce(Made) -> Result<Output, Failure> + Send>;
+
+/// A task's work on a model, as a state machine that a lane drives.
+pub trait Pipeline {
+    /// Whether this pipeline does that work.
+    fn accepts(&self, work: &Work) -> bool;
+    /// Takes a job into its queue.
+    fn admit(&mut self, job: Job);
+    /// Drops what was abandoned and picks what the next step works on. Its priority, or `None` when there is
+    /// nothing to do now.
+    fn prepare_step(&mut self, now: Instant) -> Option<i32>;
+    /// The smallest piece of device work. Ends when the device has completed it.
+    fn step(&mut self);
+    /// Fails the jobs of the step that panicked.
+    fn abort_step(&mut self, failure: &Failure);
+    /// Fails every job.
+    fn abort_all(&mut self, failure: &Failure);
+    fn jobs(&self) -> usize;
+    fn running(&self) -> usize;
+    /// Bytes of caches in use.
+    fn cache_bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// The pipelines of one residency, with the weights that they share.
+pub struct Pipelines {
+    pipelines: Vec<Box<dyn Pipeline>>,
+    /// Dropped last: the model's tensors may be views of its maps.
+    _checkpoint: Checkpoint,
+}
+
+impl Pipelines {
+    /// `cache_bytes` bounds the keys and values of causal models.
+    pub fn new(
+        model: Model,
+        checkpoint: Checkpoint,
+        device: tch::Device,
+        cache_bytes: u64,
+    ) -> Self {
+        let pipeline: Box<dyn Pipeline> = match model {
+            Model::CausalLm(model) => {
+                Box::new(generation::GenerationPipeline::new(model, device, cache_bytes))
+            }
+            Model::TextEncoder(model) => Box::new(encoding::EncodingPipeline::of(model, device)),
+            Model::ImageClassifier(model) => {
+                Box::new(image_classification::ImagePipeline::of(model, device))
+            }
+        };
+        Self { pipelines: vec![pipeline], _checkpoint: checkpoint }
+    }
+
+    pub fn admit(&mut self, job: Job) {
+        match self
+            .pipelines
+            .iter_mut()
+            .find(|pipeline| job.work.as_ref().is_some_and(|work| pipeline.accepts(work)))
+        {
+            Some(pipeline) => pipeline.admit(job),
+            None => job.fail(Failure::new(
+                Code::TaskNotSupported,
+                "this model does not do that kind of work",
+            )),
+        }
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut dyn Pipeline> {
+        self.pipelines.iter_mut().map(|pipeline| &mut **pipeline as &mut dyn Pipeline)
+    }
+
+    pub fn abort_all(&mut self, failure: &Failure) {
+        self.pipelines.iter_mut().for_each(|pipeline| pipeline.abort_all(failure));
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.jobs() == 0
+    }
+
+    pub fn jobs(&self) -> usize {
+        self.pipelines.iter().map(|pipeline| pipeline.jobs()).sum()
+    }
+
+    pub fn running(&self) -> usize {
+        self.pipelines.iter().map(|pipeline| pipeline.running()).sum()
+    }
+
+    pub fn cache_bytes(&self) -> u64 {
+        self.pipelines.iter().map(|pipeline| pipeline.cache_bytes()).sum()
+    }
+}

@@ -35,7 +35,11 @@ struct LfsEntry {
 
 impl TreeEntry {
     pub(super) fn file(self) -> Result<RepoFile, HubError> {
-        identity::check_path(&self.path)?;
+        if let Err(error) = identity::check_path(&self.path) {
+            return Err(HubError::MalformedAnswer {
+                what: format!("in the list of files, {error}"),
+            });
+        }
         let (etag, size) = match self.lfs {
             Some(lfs) => (lfs.oid, lfs.size),
             None => (self.oid, self.size),

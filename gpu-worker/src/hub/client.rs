@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const LARGEST_ANSWER: usize = 64 << 20;
 const MOST_PAGES: usize = 1000;
 /// What is asked of a repository: the whole answer lists every file a second time.
-const FACTS: [&str; 4] = ["sha", "pipeline_tag", "library_name", "gated"];
+const FACTS: [&str; 3] = ["sha", "pipeline_tag", "library_name"];
 
 /// An access token. It shows itself nowhere.
 #[derive(Clone)]

@@ -123,7 +123,7 @@ impl PartialBlob {
         self.file
             .sync_data()
             .and_then(|()| fs::rename(&self.path, self.cache.blob(&self.etag)))
-            .map_err(|source| HubError::storage(&self.path, 0, source))?;
+            .map_err(|source| HubError::storage(&self.path, self.size, source))?;
         self.cache.mark_verified(&self.etag);
         Ok(Ok(()))
     }

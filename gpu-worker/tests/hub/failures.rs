@@ -122,7 +122,8 @@ async fn a_trickle_and_a_silence_are_stalls() {
     let weights = weights(400_000);
     let server = HubServer::start(&[(WEIGHTS, &weights)]).await;
     let cache = TempDir::new().unwrap();
-    let repository = repository(&server, &cache).await;
+    let config = HubConfig { stall_timeout: Duration::from_secs(1), ..config(&server, &cache) };
+    let repository = Hub::new(config).unwrap().resolve(MODEL, "").await.unwrap();
     let trickle = Fault::Trickle(Duration::from_millis(10));
     server.misbehave(WEIGHTS, [trickle.clone(), trickle]);
     assert_eq!(code(repository.fetch(WEIGHTS).await), "download_stalled");

@@ -28,7 +28,8 @@ async fn names_that_would_leave_the_cache_are_refused() {
         assert_eq!(code(repository.read_range(path, 0..1).await), "invalid_request", "{path}");
     }
     server.put("org/evil", COMMIT, &[("../../escaped", b"x")]);
-    assert_eq!(code(hub.resolve("org/evil", "").await), "invalid_request");
+    assert_eq!(code(hub.resolve("org/evil", "").await), "hub_unreachable");
+    assert!(!cache.path().join("models--org--evil").exists());
     server.put("org/odd", "../../../commit", &[("config.json", CONFIG)]);
     assert_eq!(code(hub.resolve("org/odd", "").await), "hub_unreachable");
 }

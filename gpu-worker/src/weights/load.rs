@@ -30,8 +30,8 @@ const DEVICE_CHUNK: u64 = 1 << 30;
 const SLICE_BYTES: u64 = 16 << 20;
 /// Elements one thread converts before it takes the next job.
 const JOB_ELEMENTS: u64 = 16 * SERIAL_ELEMENTS;
-/// libtorch splits a copy of 32,768 elements or more among its OpenMP threads. Their barrier made a load twenty times slower on a
-/// busy machine, so our own threads convert just below that.
+/// libtorch splits a copy of 32,768 elements or more among its OpenMP threads. A barrier waits for a core that a
+/// busy neighbour holds, so our own threads convert just below that.
 const SERIAL_ELEMENTS: u64 = 32_704;
 
 /// How the bytes of a file are reached.

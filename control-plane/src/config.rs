@@ -111,7 +111,9 @@ fn parse_devices(text: &str) -> Result<Devices, String> {
 fn parse_worker(text: &str) -> Result<String, String> {
     let known = ["http://", "https://", "unix:"].iter().any(|scheme| text.starts_with(scheme));
     if !known {
-        return Err(format!("{text:?} is no address such as http://10.0.0.5:50051 or unix:/run/worker.sock"));
+        return Err(format!(
+            "{text:?} is no address such as http://10.0.0.5:50051 or unix:/run/worker.sock"
+        ));
     }
     tonic::transport::Endpoint::from_shared(text.to_owned()).map_err(|error| error.to_string())?;
     Ok(text.to_owned())
@@ -122,7 +124,11 @@ fn parse_budget(text: &str) -> Result<String, String> {
         Some(share) => share.parse::<f64>().is_ok_and(|share| share > 0.0 && share <= 100.0),
         None => parse_size(text)? > 0,
     };
-    if valid { Ok(text.to_owned()) } else { Err("expected a share such as 80% or a size such as 12GB".to_owned()) }
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a share such as 80% or a size such as 12GB".to_owned())
+    }
 }
 
 /// `64MiB`, `12GB`, `1000`; in bytes.
@@ -153,7 +159,8 @@ mod tests {
 
     #[test]
     fn devices_may_be_written_short() {
-        let devices = |names: &[&str]| Ok(Devices(names.iter().map(|&name| name.to_owned()).collect()));
+        let devices =
+            |names: &[&str]| Ok(Devices(names.iter().map(|&name| name.to_owned()).collect()));
         assert_eq!(parse_devices("cpu"), devices(&["cpu"]));
         assert_eq!(parse_devices("cuda:0,cuda:1"), devices(&["cuda:0", "cuda:1"]));
         assert_eq!(parse_devices("cuda:0,1"), devices(&["cuda:0", "cuda:1"]));
@@ -174,7 +181,11 @@ mod tests {
     #[test]
     fn a_budget_is_a_share_or_a_size() {
         assert!(parse_budget("80%").is_ok() && parse_budget("12GB").is_ok());
-        assert!(parse_budget("0%").is_err() && parse_budget("120%").is_err() && parse_budget("x").is_err());
+        assert!(
+            parse_budget("0%").is_err()
+                && parse_budget("120%").is_err()
+                && parse_budget("x").is_err()
+        );
     }
 
     #[test]

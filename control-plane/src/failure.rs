@@ -168,7 +168,8 @@ pub fn is_loss(status: &Status) -> bool {
         return false;
     }
     let broken = std::error::Error::source(status).is_some();
-    broken || matches!(status.code(), GrpcCode::Unavailable | GrpcCode::Unknown | GrpcCode::Cancelled)
+    broken
+        || matches!(status.code(), GrpcCode::Unavailable | GrpcCode::Unknown | GrpcCode::Cancelled)
 }
 
 impl From<&ErrorDetail> for Failure {

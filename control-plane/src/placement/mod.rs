@@ -141,16 +141,23 @@ pub enum Refusal {
     /// No worker that is up can run the model.
     Unsupported,
     /// Larger than every budget; bytes.
-    TooLarge { needed: u64, budget: u64 },
+    TooLarge {
+        needed: u64,
+        budget: u64,
+    },
     /// There is no room, and the policy says not to wait; `holders` have it.
-    NoRoom { needed: u64, holders: Vec<String> },
+    NoRoom {
+        needed: u64,
+        holders: Vec<String>,
+    },
 }
 
 /// A worker that has the model ready, or the one that is loading it.
 pub fn resident(fleet: &Fleet, wish: &Wish) -> Option<usize> {
     let holder = |stage: Stage| {
         let holds = |worker: &&Worker| {
-            let wanted = |residency: &&Residency| residency.stage == stage && matches(residency, wish);
+            let wanted =
+                |residency: &&Residency| residency.stage == stage && matches(residency, wish);
             worker.link == Link::Up && worker.residencies.iter().any(|residency| wanted(&residency))
         };
         fleet.workers.iter().filter(holds).min_by_key(|worker| (worker.load, worker.index))
@@ -167,7 +174,13 @@ fn matches(residency: &Residency, wish: &Wish) -> bool {
 /// Use what is there; else load where there is room; else evict the least recently used; else wait.
 ///
 /// `costs` has one entry per worker that can run the model; `now` is on the clock of the residencies.
-pub fn decide(fleet: &Fleet, wish: &Wish, costs: &[Cost], conflict: Conflict, now: u64) -> Decision {
+pub fn decide(
+    fleet: &Fleet,
+    wish: &Wish,
+    costs: &[Cost],
+    conflict: Conflict,
+    now: u64,
+) -> Decision {
     if let Some(worker) = resident(fleet, wish) {
         return Decision::Use { worker };
     }
@@ -251,7 +264,10 @@ impl<'a> Place<'a> {
     }
 
     fn holders(&self) -> Vec<String> {
-        self.here().filter(|residency| residency.bytes > 0).map(|residency| residency.model_id.clone()).collect()
+        self.here()
+            .filter(|residency| residency.bytes > 0)
+            .map(|residency| residency.model_id.clone())
+            .collect()
     }
 }
 

@@ -85,7 +85,8 @@ fn loads_where_there_is_most_room() {
 
 #[test]
 fn evicts_the_least_recently_used_first() {
-    let residencies = vec![residency("new", 4, 300), residency("old", 4, 100), residency("mid", 2, 200)];
+    let residencies =
+        vec![residency("new", 4, 300), residency("old", 4, 100), residency("mid", 2, 200)];
     let fleet = fleet(vec![worker(0, 10, residencies)]);
     let decision = decide(&fleet, &wish("org/b"), &[cost(0, 4)], Conflict::Evict, NOW);
     assert_eq!(evicted(&decision), ["old"]);
@@ -131,7 +132,8 @@ fn the_conflict_policy_decides_between_waiting_and_refusing() {
 #[test]
 fn what_fits_nowhere_even_when_empty_is_refused() {
     let fleet = fleet(vec![worker(0, 10, Vec::new()), worker(1, 20, Vec::new())]);
-    let decision = decide(&fleet, &wish("org/b"), &[cost(0, 21), cost(1, 21)], Conflict::Evict, NOW);
+    let decision =
+        decide(&fleet, &wish("org/b"), &[cost(0, 21), cost(1, 21)], Conflict::Evict, NOW);
     assert_eq!(decision, Decision::Refuse(Refusal::TooLarge { needed: 21, budget: 20 }));
 }
 
@@ -148,7 +150,8 @@ fn without_a_worker_it_waits_only_for_one_that_is_expected() {
 
 #[test]
 fn a_model_that_no_worker_runs_is_unsupported() {
-    let decision = decide(&fleet(vec![worker(0, 10, Vec::new())]), &wish("org/b"), &[], Conflict::Evict, NOW);
+    let decision =
+        decide(&fleet(vec![worker(0, 10, Vec::new())]), &wish("org/b"), &[], Conflict::Evict, NOW);
     assert_eq!(decision, Decision::Refuse(Refusal::Unsupported));
 }
 

@@ -228,7 +228,10 @@ mod tests {
         let one = answer(Output::Text(TextOutput { choices: vec![text("a")], is_chat: false }));
         let shape = json!({"text": "a", "finish_reason": "stop", "prompt_tokens": 0, "generated_tokens": 0});
         assert_eq!(one, shape);
-        let two = answer(Output::Text(TextOutput { choices: vec![text("a"), text("b")], is_chat: false }));
+        let two = answer(Output::Text(TextOutput {
+            choices: vec![text("a"), text("b")],
+            is_chat: false,
+        }));
         assert_eq!(two["choices"][1]["text"], "b");
     }
 

@@ -64,7 +64,10 @@ mod tests {
 
     #[test]
     fn names_come_in_the_order_of_the_contract_and_as_json_spells_them() {
-        assert_eq!(fields_of::<crate::ImageClassificationOptions>(), ["top_k", "function_to_apply"]);
+        assert_eq!(
+            fields_of::<crate::ImageClassificationOptions>(),
+            ["top_k", "function_to_apply"]
+        );
         assert_eq!(fields_of::<crate::ImageClassificationInputs>(), ["image_base64"]);
         assert!(fields_of::<String>().is_empty());
     }

@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_what_was_expected() {
-        let refusal = serde_json::from_str::<FeatureExtractionInputs>(r#"{"text":[1]}"#).unwrap_err();
+        let refusal =
+            serde_json::from_str::<FeatureExtractionInputs>(r#"{"text":[1]}"#).unwrap_err();
         assert!(refusal.to_string().contains("a string or a list of strings"), "{refusal}");
     }
 }

@@ -37,7 +37,9 @@ impl std::fmt::Display for MediaError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Empty => f.write_str("expected a data URI or base64, found no bytes"),
-            Self::DataUri => f.write_str("expected a data URI such as data:image/png;base64,… with a comma"),
+            Self::DataUri => {
+                f.write_str("expected a data URI such as data:image/png;base64,… with a comma")
+            }
             Self::Base64(cause) => write!(f, "expected a data URI or base64: {cause}"),
             Self::TooLarge { bytes } => {
                 write!(f, "expected at most {MAX_MESSAGE_BYTES} bytes, found about {bytes}")
@@ -145,7 +147,8 @@ mod tests {
 
     #[test]
     fn media_are_written_as_data_uris() {
-        let media = Media { content: Some(Content::Inline(b"hi".to_vec())), mime_type: "image/png".into() };
+        let media =
+            Media { content: Some(Content::Inline(b"hi".to_vec())), mime_type: "image/png".into() };
         assert_eq!(serde_json::to_string(&media).unwrap(), r#""data:image/png;base64,aGk=""#);
     }
 

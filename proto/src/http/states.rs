@@ -101,7 +101,10 @@ mod tests {
 
     #[test]
     fn states_and_conflicts_go_by_their_lower_case_names() {
-        assert_eq!(serde_json::to_string(&ResidencyState::Downloading).unwrap(), r#""downloading""#);
+        assert_eq!(
+            serde_json::to_string(&ResidencyState::Downloading).unwrap(),
+            r#""downloading""#
+        );
         assert_eq!(serde_json::from_str::<OnConflict>(r#""wait""#).unwrap(), OnConflict::Wait);
         let refusal = serde_json::from_str::<OnConflict>(r#""explode""#).unwrap_err().to_string();
         assert!(refusal.contains("`evict`, `wait`, `refuse`"), "{refusal}");

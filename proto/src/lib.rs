@@ -1,5 +1,8 @@
 //! The gRPC contract between control planes and workers: the one vocabulary of the whole system.
 
+#[cfg(feature = "http")]
+pub mod http;
+
 tonic::include_proto!("anymodel.v1");
 
 /// Every message and service with its comments, for `grpc.reflection`.

@@ -1,0 +1,274 @@
+//! Finds the worker for one request: decides, waits for room, and decides again after a refusal or a loss.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use proto::{ModelPlan, ModelRef, QueuedEvent, Victim};
+use tokio::time::{Instant, timeout, timeout_at};
+use tonic::{Code as GrpcCode, Status};
+
+use super::{Change, Fleet, Link, Worker, deadline_exceeded, no_worker};
+use crate::{
+    failure::{Code, Failure, detail_of, is_loss},
+    placement::{self, Conflict, Cost, Decision, Refusal, Waiting, Wish},
+};
+
+/// How often a worker may reject the victims before the request gives up.
+const MOST_REJECTIONS: u32 = 3;
+/// How often a worker may be lost before execution began.
+const MOST_LOSSES: u32 = 1;
+/// Looks at the fleet at least this often while it waits.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a request wants of the fleet.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) model: ModelRef,
+    pub(super) task: String,
+    pub(super) dtype: String,
+    pub(super) conflict: Conflict,
+    pub(super) wait: bool,
+    pub(super) deadline: Instant,
+}
+
+/// Where to go, or what is waited for.
+pub(super) enum Choice {
+    Go { worker: Arc<Worker>, victims: Vec<Victim> },
+    Waiting(QueuedEvent),
+}
+
+pub(super) struct Chooser {
+    fleet: Arc<Fleet>,
+    terms: Terms,
+    /// The commit, once a plan has told it.
+    revision: Option<String>,
+    rejections: u32,
+    losses: u32,
+    told: Option<Waiting>,
+    /// The worker said that there is no room: wait for a change before the next try.
+    crowded: bool,
+    /// What looked like the model was another revision of it: only the exact commit counts now.
+    exact: bool,
+    worker_by: Option<Instant>,
+    seat: Option<Seat>,
+}
+
+impl Chooser {
+    pub(super) fn new(fleet: Arc<Fleet>, terms: Terms) -> Self {
+        Self {
+            fleet,
+            terms,
+            revision: None,
+            rejections: 0,
+            losses: 0,
+            told: None,
+            crowded: false,
+            exact: false,
+            worker_by: None,
+            seat: None,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.terms.deadline
+    }
+
+    /// From 1.
+    pub(super) fn attempt(&self) -> u32 {
+        1 + self.rejections + self.losses
+    }
+
+    /// Where to go next. What it waits for is told once, before the waiting begins.
+    pub(super) async fn choose(&mut self) -> Result<Choice, Failure> {
+        let deadline = self.terms.deadline;
+        timeout_at(deadline, self.choose_in_time())
+            .await
+            .unwrap_or_else(|_| Err(deadline_exceeded()))
+    }
+
+    async fn choose_in_time(&mut self) -> Result<Choice, Failure> {
+        loop {
+            let mut versions = self.fleet.version.subscribe();
+            let decision =
+                if self.crowded { Decision::Wait(Waiting::Room) } else { self.decide().await? };
+            let reason = match decision {
+                Decision::Use { worker } => return Ok(self.go(worker, Vec::new())),
+                Decision::Load { worker, evict } => return Ok(self.go(worker, evict)),
+                Decision::Refuse(refusal) => return Err(refused(refusal)),
+                Decision::Wait(reason) => reason,
+            };
+            if let Some(event) = self.begin_to_wait(reason)? {
+                return Ok(Choice::Waiting(event));
+            }
+            let jitter = LOOK_AGAIN.mul_f64(rand::random_range(0.5..1.0));
+            // Either way it is time to look again.
+            let _ = timeout(jitter, versions.changed()).await;
+            self.crowded = false;
+        }
+    }
+
+    fn go(&mut self, index: usize, evict: Vec<placement::Victim>) -> Choice {
+        self.seat = None;
+        let victims = evict
+            .into_iter()
+            .map(|victim| Victim { residency_id: victim.id, generation: victim.generation })
+            .collect();
+        Choice::Go { worker: self.fleet.workers()[index].clone(), victims }
+    }
+
+    /// The event to tell when this reason is new.
+    fn begin_to_wait(&mut self, reason: Waiting) -> Result<Option<QueuedEvent>, Failure> {
+        let (failure, name) = match reason {
+            Waiting::Room => (no_room(), "no_room"),
+            Waiting::Worker => (no_worker(), "no_worker"),
+        };
+        if !self.terms.wait || (reason == Waiting::Room && self.terms.conflict == Conflict::Refuse)
+        {
+            return Err(failure);
+        }
+        if reason == Waiting::Worker {
+            let patience = self.fleet.settings.lost_after;
+            let by = *self.worker_by.get_or_insert_with(|| Instant::now() + patience);
+            if Instant::now() >= by {
+                return Err(failure);
+            }
+        }
+        if self.seat.is_none() {
+            self.seat = Some(Seat::take(&self.fleet)?);
+        }
+        if self.told == Some(reason) {
+            return Ok(None);
+        }
+        self.told = Some(reason);
+        let position = u32::try_from(self.fleet.waiting()).unwrap_or(u32::MAX);
+        Ok(Some(QueuedEvent { position, reason: name.to_owned() }))
+    }
+
+    async fn decide(&mut self) -> Result<Decision, Failure> {
+        let (fleet, now) = self.fleet.placement();
+        let mut wish = self.wish();
+        let known = !self.exact || self.revision.is_some();
+        if let Some(worker) = placement::resident(&fleet, &wish).filter(|_| known) {
+            return Ok(Decision::Use { worker });
+        }
+        if !fleet.workers.iter().any(|worker| worker.link == placement::Link::Up) {
+            return Ok(placement::decide(&fleet, &wish, &[], self.terms.conflict, now));
+        }
+        let Terms { model, task, dtype, .. } = &self.terms;
+        let plans = match self.fleet.plans(model, task, dtype).await {
+            Ok(plans) => plans,
+            // The worker went away under the question: the watch notices it in a moment.
+            Err(failure) if failure.code == Code::WorkerLost && self.losses < MOST_LOSSES => {
+                self.losses += 1;
+                return Ok(Decision::Wait(Waiting::Worker));
+            }
+            Err(failure) => return Err(failure),
+        };
+        if let Some((_, plan)) = plans.first() {
+            self.revision = Some(plan.revision.clone()).filter(|revision| !revision.is_empty());
+            wish = self.wish();
+        }
+        let runnable = plans.iter().filter(|(_, plan)| plan.unsupported.is_none());
+        let costs: Vec<Cost> = runnable.map(|(worker, plan)| cost(*worker, plan)).collect();
+        match plans.iter().find_map(|(_, plan)| plan.unsupported.as_ref()) {
+            Some(detail) if costs.is_empty() => Err(Failure::from(detail)),
+            _ => Ok(placement::decide(&fleet, &wish, &costs, self.terms.conflict, now)),
+        }
+    }
+
+    fn wish(&self) -> Wish {
+        Wish {
+            model_id: self.terms.model.model_id.clone(),
+            revision: self.revision.clone(),
+            dtype: Some(self.terms.dtype.clone()).filter(|dtype| !dtype.is_empty()),
+        }
+    }
+
+    /// After a failure before execution: whether to choose again. The error is final.
+    pub(super) async fn again(&mut self, worker: &Worker, status: &Status) -> Result<(), Failure> {
+        let code = detail_of(status).map(|detail| detail.code).unwrap_or_default();
+        if code == Code::NoRoom.name() && self.terms.wait && self.terms.conflict != Conflict::Refuse
+        {
+            self.crowded = true;
+            self.exact = true;
+            return Ok(());
+        }
+        if status.code() == GrpcCode::Aborted && self.rejections < MOST_REJECTIONS {
+            self.rejections += 1;
+            let back_off = Duration::from_millis(20 << self.rejections);
+            tokio::time::sleep(back_off.mul_f64(rand::random_range(0.5..1.5))).await;
+            return Ok(());
+        }
+        if status.code() == GrpcCode::Aborted {
+            return Err(no_room());
+        }
+        let leaving = code == Code::Draining.name();
+        if (leaving || is_loss(status)) && self.losses < MOST_LOSSES {
+            self.losses += 1;
+            if worker.view().set_link(Link::Suspect, Instant::now()) {
+                self.fleet.publish(Change::Gauges { worker: worker.index });
+            }
+            return Ok(());
+        }
+        Err(Failure::from(status))
+    }
+}
+
+/// What the plan says the model needs on that worker.
+pub(crate) fn cost(worker: usize, plan: &ModelPlan) -> Cost {
+    Cost {
+        worker,
+        device: plan.device.clone(),
+        bytes: plan.weight_bytes.saturating_add(plan.working_bytes),
+    }
+}
+
+pub(crate) fn no_room() -> Failure {
+    Failure::new(
+        Code::NoRoom,
+        "there is no room for the model now; what holds it is in use or pinned",
+    )
+}
+
+pub(crate) fn refused(refusal: Refusal) -> Failure {
+    match refusal {
+        Refusal::NoWorker => no_worker(),
+        Refusal::Unsupported => {
+            Failure::new(Code::ArchitectureNotSupported, "no connected worker can run this model")
+        }
+        Refusal::TooLarge { needed, budget } => {
+            let message = format!("the model needs {needed} bytes, the largest budget is {budget}");
+            Failure::new(Code::TooLarge, message)
+                .with("needed_bytes", needed)
+                .with("budget_bytes", budget)
+        }
+        Refusal::NoRoom { needed, holders } => {
+            no_room().with("needed_bytes", needed).with("holders", holders)
+        }
+    }
+}
+
+/// A place among the requests that wait here.
+struct Seat(Arc<Fleet>);
+
+impl Seat {
+    fn take(fleet: &Arc<Fleet>) -> Result<Self, Failure> {
+        let taken = fleet.waiting.fetch_add(1, Ordering::Relaxed);
+        let seat = Self(fleet.clone());
+        if taken >= fleet.settings.waiting_limit {
+            let message = "too many requests wait for room";
+            return Err(
+                Failure::new(Code::Overloaded, message).with("limit", fleet.settings.waiting_limit)
+            );
+        }
+        Ok(seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}

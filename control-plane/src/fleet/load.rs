@@ -1,0 +1,129 @@
+//! A load ahead of use through the fleet: events as they happen, ending with the residency.
+
+use std::sync::Arc;
+
+use proto::{LoadEvent, LoadModelRequest, LoadingEvent, QueuedEvent, Residency, ResidencyState};
+use tokio::time::timeout_at;
+use tonic::Streaming;
+
+use super::{
+    Fleet, Worker,
+    chooser::{Choice, Chooser, Terms},
+    deadline_exceeded,
+};
+use crate::{failure::Failure, placement::Conflict};
+
+/// What happens while a model loads.
+pub enum LoadStep {
+    Queued(QueuedEvent),
+    Loading(LoadingEvent),
+    /// The residency and its worker.
+    Ready(Box<Residency>, Arc<Worker>),
+}
+
+/// A load on its way.
+pub struct Load {
+    request: LoadModelRequest,
+    chooser: Chooser,
+    state: State,
+}
+
+enum State {
+    Choosing,
+    Streaming { events: Streaming<LoadEvent>, worker: Arc<Worker> },
+    Finished,
+}
+
+impl Load {
+    /// Victims of the request are chosen here.
+    pub fn new(
+        fleet: Arc<Fleet>,
+        request: LoadModelRequest,
+        conflict: Conflict,
+        deadline: tokio::time::Instant,
+    ) -> Self {
+        let terms = Terms {
+            model: request.model.clone().unwrap_or_default(),
+            task: request.task.clone(),
+            dtype: request.dtype.clone(),
+            conflict,
+            wait: true,
+            deadline,
+        };
+        Self { chooser: Chooser::new(fleet, terms), request, state: State::Choosing }
+    }
+
+    /// The next step; after `Ready` or a failure there is none.
+    pub async fn next(&mut self) -> Option<Result<LoadStep, Failure>> {
+        loop {
+            let outcome = match &self.state {
+                State::Finished => return None,
+                State::Choosing => self.choose().await,
+                State::Streaming { .. } => self.receive().await,
+            };
+            match outcome {
+                Ok(None) => continue,
+                Ok(Some(step)) => {
+                    if matches!(step, LoadStep::Ready(..)) {
+                        self.state = State::Finished;
+                    }
+                    return Some(Ok(step));
+                }
+                Err(failure) => {
+                    self.state = State::Finished;
+                    return Some(Err(failure));
+                }
+            }
+        }
+    }
+
+    async fn choose(&mut self) -> Result<Option<LoadStep>, Failure> {
+        let (worker, victims) = match self.chooser.choose().await? {
+            Choice::Waiting(event) => return Ok(Some(LoadStep::Queued(event))),
+            Choice::Go { worker, victims } => (worker, victims),
+        };
+        let request = LoadModelRequest { victims, ..self.request.clone() };
+        let mut client = worker.client();
+        let opened = timeout_at(self.chooser.deadline(), client.load_model(request)).await;
+        match opened.map_err(|_| deadline_exceeded())? {
+            Ok(answer) => self.state = State::Streaming { events: answer.into_inner(), worker },
+            Err(status) => self.chooser.again(&worker, &status).await?,
+        }
+        Ok(None)
+    }
+
+    async fn receive(&mut self) -> Result<Option<LoadStep>, Failure> {
+        let State::Streaming { events, worker } = &mut self.state else { return Ok(None) };
+        let worker = worker.clone();
+        let message = timeout_at(self.chooser.deadline(), events.message()).await;
+        let status = match message.map_err(|_| deadline_exceeded())? {
+            Ok(Some(event)) => return Ok(Some(step(event, worker))),
+            Ok(None) => tonic::Status::unavailable("the stream ended before the model was ready"),
+            Err(status) => status,
+        };
+        self.state = State::Choosing;
+        self.chooser.again(&worker, &status).await?;
+        Ok(None)
+    }
+}
+
+fn step(event: LoadEvent, worker: Arc<Worker>) -> LoadStep {
+    let state = event.state();
+    match (event.residency, event.queue_position) {
+        (Some(residency), _) if state == ResidencyState::Ready => {
+            LoadStep::Ready(Box::new(residency), worker)
+        }
+        (_, Some(position)) if state == ResidencyState::Queued => {
+            LoadStep::Queued(QueuedEvent { position, reason: "busy".to_owned() })
+        }
+        _ => LoadStep::Loading(LoadingEvent {
+            state: state.name().to_owned(),
+            bytes_done: event.bytes_done,
+            bytes_total: event.bytes_total,
+            tensors_done: event.tensors_done,
+            tensors_total: event.tensors_total,
+            eta_s: event.eta_s,
+            evicting: event.evicting,
+        }),
+    }
+}

@@ -1,0 +1,278 @@
+//! Figures for Prometheus: requests as they happen, workers and models as they were last told.
+
+use std::{
+    fmt::{self, Write},
+    sync::OnceLock,
+};
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use proto::infer_event::Event;
+use tokio::time::Instant;
+
+use crate::fleet::{Fleet, Link};
+
+/// Seconds; from the overhead of a request to the load of a large model.
+const SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+    120.0, 300.0, 600.0,
+];
+
+/// Why figures cannot be kept.
+#[derive(Debug, thiserror::Error)]
+#[error("the recorder of metrics cannot be set up")]
+pub struct SetupError(#[source] BuildError);
+
+/// The recorder of this process; the first call installs it.
+///
+/// # Errors
+/// When another recorder is installed already.
+pub fn recorder() -> Result<PrometheusHandle, SetupError> {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = RECORDER.get() {
+        return Ok(handle.clone());
+    }
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+        .map_err(SetupError)?
+        .build_recorder();
+    let handle = RECORDER.get_or_init(|| recorder.handle()).clone();
+    // Losing a race against another first call leaves that one's recorder in place, as it should.
+    if metrics::set_global_recorder(recorder).is_ok() {
+        return Ok(handle);
+    }
+    Ok(RECORDER.get().cloned().unwrap_or(handle))
+}
+
+/// One request on its way through the figures. Dropped unfinished, it counts as cancelled.
+pub struct Tally {
+    arrived: Instant,
+    task: &'static str,
+    /// Empty until the model is resolved.
+    model_name: String,
+    first_token: Option<Instant>,
+    last_token: Option<Instant>,
+    tokens: u64,
+    finished: bool,
+}
+
+impl Tally {
+    pub fn start() -> Self {
+        Self {
+            arrived: Instant::now(),
+            task: "",
+            model_name: String::new(),
+            first_token: None,
+            last_token: None,
+            tokens: 0,
+            finished: false,
+        }
+    }
+
+    pub fn task(&mut self, task: &'static str) {
+        self.task = task;
+    }
+
+    pub fn see(&mut self, event: &Event) {
+        match event {
+            Event::Started(started) => self.model_name.clone_from(&started.model_id),
+            Event::Token(_) => self.token(),
+            Event::Result(result) => {
+                let Some(metadata) = &result.metadata else { return };
+                self.model_name.clone_from(&metadata.resolved_model_id);
+                let seconds = metadata.queue_ms / 1e3;
+                metrics::histogram!("inference_queue_seconds", "task" => self.task).record(seconds);
+            }
+            _ => {}
+        }
+    }
+
+    fn token(&mut self) {
+        let now = Instant::now();
+        self.tokens += 1;
+        if let Some(last) = self.last_token.replace(now) {
+            let gap = now.duration_since(last).as_secs_f64();
+            metrics::histogram!("inference_inter_token_seconds", "task" => self.task).record(gap);
+        } else {
+            self.first_token = Some(now);
+            let wait = now.duration_since(self.arrived).as_secs_f64();
+            metrics::histogram!("inference_time_to_first_token_seconds", "task" => self.task)
+                .record(wait);
+        }
+    }
+
+    /// Milliseconds since the request arrived.
+    pub fn runtime_ms(&self) -> f64 {
+        milliseconds(self.arrived.elapsed())
+    }
+
+    /// Milliseconds from arrival to the first token that was passed on.
+    pub fn first_token_ms(&self) -> Option<f64> {
+        self.first_token.map(|at| milliseconds(at.duration_since(self.arrived)))
+    }
+
+    /// Tokens that were passed on.
+    pub fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// Records the end; `code` is `ok` or the failure's.
+    pub fn finish(mut self, code: &'static str) {
+        self.record(code);
+    }
+
+    fn record(&mut self, code: &'static str) {
+        self.finished = true;
+        let model = self.model_name.clone();
+        metrics::counter!("inference_requests_total", "task" => self.task, "code" => code, "model_name" => model.clone())
+            .increment(1);
+        metrics::histogram!("inference_request_seconds", "task" => self.task, "model_name" => model)
+            .record(self.arrived.elapsed().as_secs_f64());
+        if self.tokens > 0 {
+            metrics::counter!("inference_streamed_tokens_total", "task" => self.task)
+                .increment(self.tokens);
+        }
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        if !self.finished {
+            metrics::counter!("inference_cancelled_total", "task" => self.task).increment(1);
+            self.record("cancelled");
+        }
+    }
+}
+
+/// To microseconds: more would be noise.
+fn milliseconds(duration: std::time::Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}
+
+/// What the workers told last, in Prometheus' text format. Rendered anew each time, so that nothing stale remains.
+pub fn render_fleet(fleet: &Fleet) -> String {
+    let mut text = String::new();
+    // Writing into a string cannot fail.
+    let _ = write_fleet(&mut text, fleet);
+    text
+}
+
+fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
+    let mut figures = Figures::default();
+    for worker in fleet.workers() {
+        let id = worker.id();
+        let view = worker.view();
+        let of_worker = format!("worker=\"{}\"", escape(&id));
+        figures.add("worker_up", "gauge", &of_worker, f64::from(u8::from(view.link == Link::Up)));
+        if let Some(gauges) = &view.gauges {
+            figures.add("inference_running", "gauge", &of_worker, gauges.running.into());
+            figures.add("inference_waiting", "gauge", &of_worker, gauges.waiting.into());
+            figures.add("worker_cancelled_total", "counter", &of_worker, gauges.cancelled as f64);
+            figures.add(
+                "inference_generated_tokens_total",
+                "counter",
+                &of_worker,
+                gauges.generated_tokens as f64,
+            );
+        }
+        let Some(status) = &view.status else { continue };
+        for device in &status.devices {
+            let labels = format!("{of_worker},device=\"{}\"", escape(&device.name));
+            figures.add("worker_memory_used_bytes", "gauge", &labels, device.used_bytes as f64);
+            figures.add("worker_memory_total_bytes", "gauge", &labels, device.total_bytes as f64);
+            figures.add("worker_memory_budget_bytes", "gauge", &labels, device.budget_bytes as f64);
+            figures.add(
+                "worker_memory_charged_bytes",
+                "gauge",
+                &labels,
+                device.charged_bytes as f64,
+            );
+            figures.add(
+                "worker_memory_reserved_bytes",
+                "gauge",
+                &labels,
+                device.reserved_bytes as f64,
+            );
+            if let Some(utilization) = device.utilization {
+                figures.add("gpu_utilization_ratio", "gauge", &labels, utilization);
+            }
+        }
+        for residency in &status.residencies {
+            let labels = format!("{of_worker},model_name=\"{}\"", escape(&residency.model_id));
+            let bytes: u64 =
+                residency.bytes.iter().map(|b| b.weights + b.cache + b.workspace).sum();
+            figures.add("model_bytes", "gauge", &labels, bytes as f64);
+            if let Some(load_ms) = residency.load_time_ms {
+                figures.add("model_load_seconds", "gauge", &labels, load_ms / 1e3);
+            }
+        }
+        for (reason, evictions) in
+            count(status.evictions.iter().map(|eviction| eviction.reason.as_str()))
+        {
+            let labels = format!("{of_worker},reason=\"{}\"", escape(reason));
+            figures.add("model_evictions_total", "counter", &labels, evictions as f64);
+        }
+    }
+    figures.add("inference_waiting_for_room", "gauge", "", fleet.waiting() as f64);
+    figures.write(out)
+}
+
+fn count<'a>(names: impl Iterator<Item = &'a str>) -> std::collections::BTreeMap<&'a str, u64> {
+    let mut counts = std::collections::BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_default() += 1;
+    }
+    counts
+}
+
+fn escape(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// Samples by metric, in the order in which metrics were first named.
+#[derive(Default)]
+struct Figures(Vec<(&'static str, &'static str, Vec<String>)>);
+
+impl Figures {
+    fn add(&mut self, name: &'static str, kind: &'static str, labels: &str, value: f64) {
+        let sample = if labels.is_empty() {
+            format!("{name} {value}")
+        } else {
+            format!("{name}{{{labels}}} {value}")
+        };
+        match self.0.iter_mut().find(|(known, ..)| *known == name) {
+            Some((.., samples)) => samples.push(sample),
+            None => self.0.push((name, kind, vec![sample])),
+        }
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        for (name, kind, samples) in &self.0 {
+            writeln!(out, "# TYPE {name} {kind}")?;
+            for sample in samples {
+                writeln!(out, "{sample}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_one_metric_stand_together_under_its_type() {
+        let mut figures = Figures::default();
+        figures.add("a", "gauge", "x=\"1\"", 1.0);
+        figures.add("b", "counter", "", 2.0);
+        figures.add("a", "gauge", "x=\"2\"", 3.0);
+        let mut text = String::new();
+        figures.write(&mut text).unwrap();
+        assert_eq!(text, "# TYPE a gauge\na{x=\"1\"} 1\na{x=\"2\"} 3\n# TYPE b counter\nb 2\n");
+    }
+
+    #[test]
+    fn labels_are_escaped() {
+        assert_eq!(escape("a\"b\\c"), "a\\\"b\\\\c");
+    }
+}

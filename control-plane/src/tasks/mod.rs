@@ -1,0 +1,161 @@
+//! The task table: everything that lists tasks reads it.
+//!
+//! Adding a task: a file with its `TASK`, one line in [`TASKS`].
+
+mod feature_extraction;
+mod image_classification;
+mod intents;
+mod planned;
+mod read;
+mod sentence_similarity;
+mod text_generation;
+
+pub use intents::{INTENTS, Intent};
+pub use planned::is_planned;
+pub use read::check_text_sizes;
+
+use proto::infer_request::Input;
+use serde_json::Value;
+use utoipa::openapi::{RefOr, Schema};
+
+use crate::failure::{Code, Failure};
+
+/// Tasks that this server speaks, in the order in which they are listed.
+pub const TASKS: &[Task] = &[
+    text_generation::TASK,
+    feature_extraction::TASK,
+    sentence_similarity::TASK,
+    image_classification::TASK,
+];
+
+/// One task.
+pub struct Task {
+    pub id: &'static str,
+    /// Other names under which requests may ask for it.
+    pub aliases: &'static [&'static str],
+    pub summary: &'static str,
+    /// What it takes: `text`, `image`, `audio`, `video` …
+    pub takes: &'static [&'static str],
+    /// What it makes.
+    pub makes: &'static [&'static str],
+    /// Kinds of stream events beside those that every task has.
+    pub streams: &'static [&'static str],
+    /// Inputs that must be there; each entry lists alternatives.
+    pub required: &'static [&'static [&'static str]],
+    /// Inputs and options as JSON text, ready to be sent.
+    pub example: &'static str,
+    /// Reads the typed request.
+    pub read: fn(Option<Value>, Option<Value>) -> Result<Input, Failure>,
+    /// Names of the schemas of inputs, options and output in the OpenAPI document.
+    pub schemas: Schemas,
+}
+
+/// Schemas of a task's messages.
+pub struct Schemas {
+    pub inputs: Named,
+    pub options: Named,
+    pub output: Named,
+}
+
+/// A schema and its name.
+#[derive(Clone, Copy)]
+pub struct Named {
+    pub name: fn() -> std::borrow::Cow<'static, str>,
+    pub schema: fn() -> RefOr<Schema>,
+    /// Adds what the schema refers to.
+    pub others: fn(&mut Vec<(String, RefOr<Schema>)>),
+}
+
+impl Named {
+    pub(crate) const fn of<T: utoipa::ToSchema>() -> Self {
+        Self { name: T::name, schema: T::schema, others: T::schemas }
+    }
+}
+
+impl Task {
+    /// `{"inputs": …, "options": …}`, ready to be sent with a model id.
+    pub fn example(&self) -> Value {
+        serde_json::from_str(self.example).unwrap_or(Value::Null)
+    }
+
+    /// The failure for inputs that lack `missing`.
+    pub(crate) fn missing(&self, missing: &[&str]) -> Failure {
+        let message = format!("{} needs inputs.{}", self.id, missing.join(", inputs."));
+        Failure::new(Code::MissingInputs, message)
+            .with("missing", missing)
+            .with("example", self.example())
+    }
+}
+
+/// The task with this id or alias.
+pub fn find(name: &str) -> Result<&'static Task, Failure> {
+    let named = |task: &&Task| task.id == name || task.aliases.contains(&name);
+    if let Some(task) = TASKS.iter().find(named) {
+        return Ok(task);
+    }
+    let supported: Vec<&str> = TASKS.iter().map(|task| task.id).collect();
+    let failure = if is_planned(name) {
+        Failure::new(Code::TaskNotSupported, format!("{name} is not supported yet"))
+    } else {
+        Failure::new(Code::UnknownTask, format!("there is no task {name:?}"))
+    };
+    Err(failure.with("field", "task").with("supported", supported))
+}
+
+/// The seed that the request asks for, in tasks that draw random numbers.
+pub fn seed(input: &Input) -> Option<u64> {
+    match input {
+        Input::TextGeneration(request) => request.options.as_ref()?.seed,
+        Input::FeatureExtraction(_)
+        | Input::SentenceSimilarity(_)
+        | Input::ImageClassification(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_aliases_are_unique() {
+        let mut names: Vec<&str> =
+            TASKS.iter().flat_map(|task| task.aliases.iter().chain([&task.id])).copied().collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn every_example_is_read_by_its_own_task() {
+        for task in TASKS {
+            let example = task.example();
+            let read = (task.read)(example.get("inputs").cloned(), example.get("options").cloned());
+            assert!(read.is_ok(), "{}: {read:?}", task.id);
+        }
+    }
+
+    #[test]
+    fn every_task_names_the_inputs_that_are_missing() {
+        for task in TASKS {
+            for inputs in [None, Some(serde_json::json!({}))] {
+                let failure = (task.read)(inputs, None).unwrap_err();
+                assert_eq!(failure.code, Code::MissingInputs, "{}", task.id);
+                assert!(
+                    failure.details["missing"].as_array().is_some_and(|names| !names.is_empty())
+                );
+                assert!(failure.details["example"]["inputs"].is_object());
+            }
+        }
+    }
+
+    #[test]
+    fn a_task_of_the_hub_that_is_not_there_yet_is_told_from_a_made_up_one() {
+        assert_eq!(
+            find("text-to-image").err().map(|failure| failure.code),
+            Some(Code::TaskNotSupported)
+        );
+        assert_eq!(find("tea-making").err().map(|failure| failure.code), Some(Code::UnknownTask));
+        assert_eq!(find("conversational").map(|task| task.id).ok(), Some("text-generation"));
+    }
+}

@@ -1,0 +1,13 @@
+//! How the contract looks in JSON, where that differs from field by field. Only the HTTP edge turns this on.
+
+mod answers;
+mod errors;
+mod fields;
+mod inputs;
+mod media;
+mod states;
+
+pub use answers::{
+    EmbeddingAnswer, LabelsAnswer, SimilarityAnswer, TaskOutput, TextAnswer, TextChoice,
+};
+pub use fields::fields_of;

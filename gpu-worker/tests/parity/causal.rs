@@ -38,8 +38,10 @@ impl Case {
 
     /// Logits of every token of a pass over several sequences.
     fn logits(&self, parts: &[(&KvSlot, i64, &Tensor)]) -> Tensor {
-        let segments: Vec<_> =
-            parts.iter().map(|&(slot, cached, ids)| Segment { slot, cached, tokens: ids.size()[0] }).collect();
+        let segments: Vec<_> = parts
+            .iter()
+            .map(|&(slot, cached, ids)| Segment { slot, cached, tokens: ids.size()[0] })
+            .collect();
         let ids: Vec<&Tensor> = parts.iter().map(|&(.., ids)| ids).collect();
         let step = Step::sequences(segments, Device::Cpu);
         let hidden = self.model.hidden(&Tensor::cat(&ids, 0), &step);
@@ -74,8 +76,16 @@ fn texts_of_one_pass_equal_the_padded_rows_of_the_reference() {
     every_decoder(|case| {
         let (long, short) = (case.fixture.expected("long"), case.fixture.expected("short"));
         let found = case.logits(&[(&case.slot(), 0, long), (&case.slot(), 0, short)]);
-        case.assert_close(&found.narrow(0, 0, 11), case.fixture.expected("long_logits"), "the long text");
-        case.assert_close(&found.narrow(0, 11, 4), case.fixture.expected("short_logits_in_batch"), "the short text");
+        case.assert_close(
+            &found.narrow(0, 0, 11),
+            case.fixture.expected("long_logits"),
+            "the long text",
+        );
+        case.assert_close(
+            &found.narrow(0, 11, 4),
+            case.fixture.expected("short_logits_in_batch"),
+            "the short text",
+        );
     });
 }
 
@@ -103,7 +113,11 @@ fn prefill_in_chunks_equals_prefill_at_once() {
                 })
                 .collect();
             let found = Tensor::cat(&chunks, 0);
-            case.assert_close(&found, case.fixture.expected("long_logits"), &format!("chunks of {chunk}"));
+            case.assert_close(
+                &found,
+                case.fixture.expected("long_logits"),
+                &format!("chunks of {chunk}"),
+            );
         }
     });
 }

@@ -32,7 +32,11 @@ fn a_padded_batch_equals_the_reference() {
         let step = Step::padded(fixture.expected("mask"));
         let hidden = model.hidden(&padded_ids(&fixture), Some(fixture.expected("type_ids")), &step);
         assert_close(&hidden.select(0, 0), fixture.expected("long_hidden_in_batch"), name);
-        assert_close(&hidden.select(0, 1).narrow(0, 0, 5), fixture.expected("short_hidden_in_batch"), name);
+        assert_close(
+            &hidden.select(0, 1).narrow(0, 0, 5),
+            fixture.expected("short_hidden_in_batch"),
+            name,
+        );
     }
 }
 
@@ -42,7 +46,8 @@ fn a_row_of_a_batch_equals_the_text_alone() {
     for name in ENCODERS {
         let fixture = Fixture::open(name);
         let model = fixture.text_encoder(Kind::Float);
-        let batch = model.hidden(&padded_ids(&fixture), None, &Step::padded(fixture.expected("mask")));
+        let batch =
+            model.hidden(&padded_ids(&fixture), None, &Step::padded(fixture.expected("mask")));
         let alone = model.hidden(&fixture.expected("short").unsqueeze(0), None, &Step::whole());
         assert_close(&batch.select(0, 1).narrow(0, 0, 5), &alone.select(0, 0), name);
     }

@@ -25,7 +25,8 @@ fn causal_models_run_in_half_types() {
             let logits: Vec<Tensor> = [(0, 7), (7, 3), (10, 1)]
                 .into_iter()
                 .map(|(cached, tokens)| {
-                    let step = Step::sequences(vec![Segment { slot: &slot, cached, tokens }], Device::Cpu);
+                    let step =
+                        Step::sequences(vec![Segment { slot: &slot, cached, tokens }], Device::Cpu);
                     model.logits(&model.hidden(&ids.narrow(0, cached, tokens), &step), &step)
                 })
                 .collect();
@@ -46,7 +47,8 @@ fn encoders_and_classifiers_run_in_half_types() {
         assert_near(&hidden.select(0, 0), fixture.expected("long_hidden"), tolerance, "bert");
 
         let fixture = Fixture::open("vit");
-        let pixels = Tensor::from_slice(&unit("pixels", 2 * 3 * 24 * 24, SEED)).view([2, 3, 24, 24]);
+        let pixels =
+            Tensor::from_slice(&unit("pixels", 2 * 3 * 24 * 24, SEED)).view([2, 3, 24, 24]);
         let logits = fixture.image_classifier(kind).logits(&pixels, &Step::whole());
         assert_near(&logits, fixture.expected("logits"), tolerance, "vit");
     }

@@ -2,6 +2,9 @@
 //!
 //! The fixtures are made by `tests/fixtures/make/make.py` and hold no weights.
 
+// Every function here is test code, though the lint only knows those marked so.
+#![allow(clippy::unwrap_used)]
+
 mod causal;
 mod encoder;
 mod fixture;

@@ -266,7 +266,7 @@ async fn read_header(repository: &Repository, path: &str) -> Result<header::Head
         prefix.as_ref().try_into().map_err(|_| corrupt(&format!("it has only {size} bytes")))?;
     let length = header::header_length_prefix(prefix).map_err(|error| corrupt(&error))?;
     let end = (header::PREFIX_BYTES + length).min(size);
-    let bytes = repository.read_range(path, header::PREFIX_BYTES..end).await?;
+    let bytes = repository.read_range(path, 0..end).await?;
     let header = header::parse_header(&bytes).map_err(|error| corrupt(&error))?;
     header.check_file_bytes(size).map_err(|error| corrupt(&error))?;
     Ok(header)

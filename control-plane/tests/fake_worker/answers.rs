@@ -2,9 +2,9 @@
 
 use prost::Message;
 use proto::{
-    Embedding, EmbeddingOutput, ErrorDetail, ErrorFact, GeneratedText, InferResult, LabelScore, Labels,
-    LabelsOutput, ResultMetadata, SimilarityOutput, StartedEvent, TextOutput, TokenEvent, error_fact::Fact,
-    infer_event::Event, infer_result::Output,
+    Embedding, EmbeddingOutput, ErrorDetail, ErrorFact, GeneratedText, InferResult, LabelScore,
+    Labels, LabelsOutput, ResultMetadata, SimilarityOutput, StartedEvent, TextOutput, TokenEvent,
+    error_fact::Fact, infer_event::Event, infer_result::Output,
 };
 use tonic::{Code, Status};
 
@@ -26,7 +26,12 @@ pub fn started() -> Step {
 }
 
 pub fn token(index: u32, text: &str) -> Step {
-    event(Event::Token(TokenEvent { index, text: text.into(), token_id: index, ..Default::default() }))
+    event(Event::Token(TokenEvent {
+        index,
+        text: text.into(),
+        token_id: index,
+        ..Default::default()
+    }))
 }
 
 fn result(task: &str, output: Output) -> Step {
@@ -57,7 +62,10 @@ pub fn text(text: &str) -> Step {
 
 pub fn embedding(values: Vec<f32>) -> Step {
     let item = Embedding { dim: values.len() as u32, values, tokens: 0 };
-    result("feature-extraction", Output::Embeddings(EmbeddingOutput { items: vec![item], is_list: false }))
+    result(
+        "feature-extraction",
+        Output::Embeddings(EmbeddingOutput { items: vec![item], is_list: false }),
+    )
 }
 
 pub fn similarity(scores: Vec<f64>) -> Step {
@@ -84,6 +92,7 @@ pub fn detail(grpc: Code, code: &str, field: &str, message: &str) -> Status {
         type_url: "type.googleapis.com/anymodel.v1.ErrorDetail".into(),
         value: detail.encode_to_vec(),
     };
-    let packed = tonic_types::pb::Status { code: grpc as i32, message: message.into(), details: vec![any] };
+    let packed =
+        tonic_types::pb::Status { code: grpc as i32, message: message.into(), details: vec![any] };
     Status::with_details(grpc, message, packed.encode_to_vec().into())
 }

@@ -74,7 +74,9 @@ impl FakeWorker {
         let service = WorkerServer::new(Service(state.clone()))
             .max_decoding_message_size(proto::MAX_MESSAGE_BYTES)
             .max_encoding_message_size(proto::MAX_MESSAGE_BYTES);
-        let serving = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+        let serving = Server::builder()
+            .add_service(service)
+            .serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async move { serving.await.unwrap() });
         (Self { url, state, server }, hears)
     }
@@ -156,7 +158,11 @@ impl State {
 
     fn devices(&self, budget: u64) -> Vec<Device> {
         let residencies = self.residencies.lock().unwrap();
-        let charged = residencies.iter().flat_map(|residency| &residency.bytes).map(|bytes| bytes.weights).sum();
+        let charged = residencies
+            .iter()
+            .flat_map(|residency| &residency.bytes)
+            .map(|bytes| bytes.weights)
+            .sum();
         vec![Device {
             name: "cpu".into(),
             total_bytes: budget * 2,
@@ -178,7 +184,10 @@ impl Worker for Service {
     type InferStream = Events<InferEvent>;
     type WatchStatusStream = Events<StatusEvent>;
 
-    async fn plan_model(&self, request: Request<PlanModelRequest>) -> Result<Response<ModelPlan>, Status> {
+    async fn plan_model(
+        &self,
+        request: Request<PlanModelRequest>,
+    ) -> Result<Response<ModelPlan>, Status> {
         let request = request.into_inner();
         let model_id = request.model.unwrap_or_default().model_id;
         let script = self.0.script.lock().unwrap();
@@ -205,7 +214,10 @@ impl Worker for Service {
         answer.unwrap_or_else(|| Err(not_loaded())).map(Response::new)
     }
 
-    async fn infer(&self, request: Request<InferRequest>) -> Result<Response<Self::InferStream>, Status> {
+    async fn infer(
+        &self,
+        request: Request<InferRequest>,
+    ) -> Result<Response<Self::InferStream>, Status> {
         self.0.infers.lock().unwrap().push(request.into_inner());
         let steps = self.0.script.lock().unwrap().infers.pop_front();
         let mut steps = steps.ok_or_else(|| Status::internal("the script has no answer left"))?;
@@ -222,14 +234,18 @@ impl Worker for Service {
         Ok(Response::new(ReceiverStream::new(stream).boxed()))
     }
 
-    async fn put_blob(&self, request: Request<Streaming<BlobChunk>>) -> Result<Response<BlobReceipt>, Status> {
+    async fn put_blob(
+        &self,
+        request: Request<Streaming<BlobChunk>>,
+    ) -> Result<Response<BlobReceipt>, Status> {
         let mut chunks = request.into_inner();
         let mut bytes = 0;
         while let Some(chunk) = chunks.message().await? {
             bytes += chunk.data.len();
         }
         self.0.blobs.lock().unwrap().push(bytes);
-        let receipt = BlobReceipt { blob_id: "sha256:fake".into(), bytes: bytes as u64, ttl_ms: 60_000 };
+        let receipt =
+            BlobReceipt { blob_id: "sha256:fake".into(), bytes: bytes as u64, ttl_ms: 60_000 };
         Ok(Response::new(receipt))
     }
 
@@ -273,7 +289,10 @@ impl Worker for Service {
 }
 
 /// `None` when the client went away.
-async fn play(steps: &mut VecDeque<Step>, events: &mpsc::Sender<Result<InferEvent, Status>>) -> Option<()> {
+async fn play(
+    steps: &mut VecDeque<Step>,
+    events: &mpsc::Sender<Result<InferEvent, Status>>,
+) -> Option<()> {
     let mut sequence = 0;
     for step in steps.drain(..) {
         match step {

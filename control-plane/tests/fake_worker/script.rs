@@ -6,7 +6,8 @@ use std::{
 };
 
 use proto::{
-    DeviceBytes, LoadEvent, ModelPlan, Residency, ResidencyState, UnloadModelResponse, infer_event::Event,
+    DeviceBytes, LoadEvent, ModelPlan, Residency, ResidencyState, UnloadModelResponse,
+    infer_event::Event,
 };
 use tokio::sync::Notify;
 use tonic::Status;
@@ -102,7 +103,12 @@ impl Script {
 
     pub(super) fn plan(&self, model_id: &str, task: &str) -> Result<ModelPlan, Status> {
         let Some(plan) = self.plans.get(model_id) else {
-            return Err(detail(tonic::Code::NotFound, "model_not_found", "model_id", "there is no such model"));
+            return Err(detail(
+                tonic::Code::NotFound,
+                "model_not_found",
+                "model_id",
+                "there is no such model",
+            ));
         };
         let task = if task.is_empty() { plan.task } else { task };
         Ok(ModelPlan {

@@ -1,0 +1,31 @@
+// What a residency takes on one device: weights, caches, workspace.
+
+import type { DeviceBytes } from "@/api/contract";
+import { Meter } from "@/components/meter";
+import { formatBytes } from "@/format/bytes";
+
+import styles from "./residency-bytes.module.css";
+
+const PARTS = [
+  { key: "weights", name: "Weights", tone: "accent" },
+  { key: "cache", name: "Cache", tone: "second" },
+  { key: "workspace", name: "Workspace", tone: "third" },
+] as const;
+
+export function ResidencyBytes({ bytes }: { bytes: DeviceBytes }) {
+  const total = bytes.weights + bytes.cache + bytes.workspace;
+  const parts = PARTS.map((part) => ({ ...part, value: bytes[part.key] }));
+  const words = parts.map((part) => `${part.name} ${formatBytes(part.value)}`).join(", ");
+  return (
+    <div className={styles.bytes}>
+      <Meter label={`Memory on ${bytes.device}`} text={words} total={total} parts={parts} slim />
+      <ul className={styles.legend} aria-hidden="true">
+        {parts.map((part) => (
+          <li key={part.key} className={styles[part.tone]}>
+            {part.name} <strong>{formatBytes(part.value)}</strong>
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}

@@ -1,0 +1,21 @@
+// How an answer was made: the figures that the server measured.
+
+import type { ResultMetadata } from "@/api/contract";
+import { Facts } from "@/components/facts";
+import { formatMilliseconds } from "@/format/duration";
+
+export function RunFacts({ metadata }: { metadata: ResultMetadata }) {
+  const facts = [
+    { name: "Model time", value: formatMilliseconds(metadata.runtime_ms_model) },
+    { name: "Queue", value: formatMilliseconds(metadata.queue_ms) },
+    {
+      name: "Load",
+      value: metadata.load_ms === null ? "was resident" : formatMilliseconds(metadata.load_ms),
+    },
+    { name: "Device", value: `${metadata.device}, ${metadata.dtype}` },
+    { name: "Architecture", value: metadata.architecture },
+    { name: "Revision", value: <code>{metadata.revision.slice(0, 12)}</code> },
+  ];
+  if (metadata.seed !== undefined) facts.push({ name: "Seed", value: String(metadata.seed) });
+  return <Facts facts={facts} />;
+}

@@ -1,76 +1,77 @@
 // The models of the stand-in: what its catalogue lists and what its status tells. No model runs here.
 
-import type { CatalogueModel, Residency, WorkerInfo } from "@/api/contract";
+import type { CatalogueModel, ModelStatus, WorkerRow } from "@/api/contract";
+
+function entry(model_id: string, task: string, architecture: string, weight_bytes: number) {
+  const tasks = task === "sentence-similarity" ? [task, "feature-extraction"] : [task];
+  const parameters = weight_bytes / 2;
+  const local = { source: "local", dtype: "float32", runnable: true, loaded: false };
+  return { ...local, model_id, task, tasks, architecture, parameters, weight_bytes };
+}
 
 export const CATALOGUE: CatalogueModel[] = [
+  entry("zoo/sentences", "sentence-similarity", "bert", 2_311_168),
+  entry("zoo/shape-classifier", "image-classification", "vit", 1_048_832),
+  entry("zoo/storyteller", "text-generation", "llama", 4_404_019),
   {
-    model_id: "zoo/sentences",
-    task: "sentence-similarity",
-    architecture: "bert",
-    bytes: 2_311_168,
-    runnable: true,
-  },
-  {
-    model_id: "zoo/shape-classifier",
-    task: "image-classification",
-    architecture: "vit",
-    bytes: 1_048_832,
-    runnable: true,
-  },
-  {
-    model_id: "zoo/storyteller",
-    task: "text-generation",
-    architecture: "llama",
-    bytes: 4_404_019,
-    runnable: true,
-  },
-  {
-    model_id: "zoo/other",
-    task: "text-generation",
-    architecture: "mamba",
-    bytes: 9_404_019,
+    ...entry("zoo/other", "text-generation", "mamba", 9_404_019),
     runnable: false,
-    reason:
-      "the architecture mamba is not supported; text-generation runs on gpt2, llama, mistral, qwen2, qwen3",
+    tasks: [],
+    reason: {
+      code: "architecture_not_supported",
+      message: "mamba is not supported; text-generation runs on gpt2, llama, mistral, qwen2, qwen3",
+      details: {},
+      retryable: false,
+    },
   },
 ];
 
-export function residency(model: CatalogueModel): Residency {
-  const weights = model.bytes ?? 0;
+export function modelStatus(model: CatalogueModel): ModelStatus {
+  const weights = model.weight_bytes;
+  const cache = 262_144;
+  const workspace = 524_288;
   return {
     residency_id: `r-${model.model_id}`,
+    generation: 1,
     model_id: model.model_id,
     revision: "0123456789abcdef0123456789abcdef01234567",
     status: "loading",
-    tasks: [model.task ?? ""],
+    task: model.task ?? "",
+    tasks: model.tasks,
     worker: "cpu-0",
     device: "cpu",
     dtype: "float32",
-    bytes: [
-      {
-        device: "cpu",
-        weights,
-        mapped: weights,
-        cache: 262_144,
-        workspace: 524_288,
-        measured: weights,
-      },
-    ],
+    architecture: model.architecture ?? "",
+    parameters: model.parameters,
+    bytes: {
+      total: weights + cache + workspace,
+      weights,
+      mapped: weights,
+      cache,
+      workspace,
+      measured: weights,
+    },
     in_flight: 0,
     queued: 0,
+    requests: 0,
     pinned: false,
+    keep_alive_s: 600,
   };
 }
 
-export function worker(residencies: Residency[]): WorkerInfo {
-  const charged = residencies
-    .flatMap((one) => one.bytes)
-    .reduce((sum, one) => sum + one.weights, 0);
+export function worker(models: ModelStatus[]): WorkerRow {
+  const charged = models.reduce((sum, one) => sum + one.bytes.total, 0);
   const gigabyte = 1_000_000_000;
   return {
-    worker: "cpu-0",
+    id: "cpu-0",
+    link: "up",
     healthy: true,
     draining: false,
+    uptime_s: 60,
+    running: 0,
+    waiting: 0,
+    generated_tokens: 0,
+    cancelled: 0,
     devices: [
       {
         name: "cpu",
@@ -82,6 +83,7 @@ export function worker(residencies: Residency[]): WorkerInfo {
         releasing_bytes: 0,
         used_bytes: 5.3 * gigabyte,
         process_bytes: 180_000_000 + charged,
+        process_bytes_source: "smaps",
       },
     ],
   };

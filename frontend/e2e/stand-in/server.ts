@@ -55,7 +55,7 @@ async function route(
   const path = (request.url ?? "/").split("?")[0] ?? "/";
   switch (`${request.method ?? "GET"} ${path}`) {
     case "GET /api/models":
-      answer(response, { models: CATALOGUE, next_cursor: null });
+      answer(response, { models: CATALOGUE, total: CATALOGUE.length });
       return;
     case "GET /api/models/status/stream": {
       const stop = state.watch(beginEvents(response));
@@ -92,7 +92,7 @@ async function infer(
     return;
   }
   const send = beginEvents(response);
-  const wasResident = state.residencies.has(model.model_id);
+  const wasResident = state.models.has(model.model_id);
   await state.load(model, (loading) => {
     send("loading", loading);
   });
@@ -112,7 +112,11 @@ async function infer(
     task_output: taskOutput(request, generated),
     metadata: metadata(request, wasResident ? null : 540),
   };
-  send("done", { result, runtime_ms: 900, model_id, model_meta: null, error: null });
+  const figures =
+    task === "text-generation"
+      ? { tokens: generated.length, first_token_latency_ms: 34.1, tokens_per_second: 24.6 }
+      : {};
+  send("done", { result, runtime_ms: 900, model_id, model_meta: null, error: null, ...figures });
   state.use(model_id, 0);
   response.end();
 }
@@ -123,16 +127,17 @@ function unload(state: StandInState, body: { model_id: string }, response: Serve
     refuse(response, 404, "not_loaded", `${body.model_id} is not loaded`);
     return;
   }
-  const bytes = gone.bytes[0]?.weights ?? 0;
-  const { residency_id, model_id } = gone;
+  const bytes = gone.bytes.total;
+  const { worker, residency_id, model_id } = gone;
   const unloaded = {
+    worker,
     residency_id,
     model_id,
     bytes_expected: bytes,
     bytes_freed: bytes + 8192,
     weights_kept: false,
   };
-  answer(response, { unloaded: [unloaded] });
+  answer(response, { unloaded: [unloaded], bytes_freed: unloaded.bytes_freed });
 }
 
 function beginEvents(response: ServerResponse): (event: string, data: object) => void {

@@ -1,32 +1,47 @@
 // The messages of the API that the page uses, by short names.
 
+/** An error, as the envelope and the status carry it. */
+export interface ErrorBody {
+  code: string;
+  message: string;
+  details: Record<string, unknown>;
+  retryable: boolean;
+}
+
 /** A model of the catalogue. */
 export interface CatalogueModel {
   model_id: string;
-  task: string | null;
+  source: string;
+  /** The task it is made for. */
+  task?: string | null;
+  /** Every task for which it can be run. */
+  tasks: string[];
   architecture?: string | null;
-  /** Bytes of the weights. */
-  bytes?: number | null;
+  parameters: number;
+  dtype: string;
+  weight_bytes: number;
   runnable: boolean;
   /** Why not, where it isn't. */
-  reason?: string | null;
+  reason?: ErrorBody;
+  loaded: boolean;
 }
 
 export interface CataloguePage {
   models: CatalogueModel[];
   next_cursor?: string | null;
+  total: number;
 }
 
 export type ResidencyStatus =
   "queued" | "downloading" | "loading" | "warming" | "ready" | "failed" | "draining" | "releasing";
 
-export interface DeviceBytes {
-  device: string;
+export interface ModelBytes {
+  total: number;
   weights: number;
   mapped: number;
   cache: number;
   workspace: number;
-  measured?: number;
+  measured?: number | null;
 }
 
 export interface LoadingEvent {
@@ -35,29 +50,36 @@ export interface LoadingEvent {
   bytes_total: number;
   tensors_done: number;
   tensors_total: number;
-  eta_s?: number;
+  eta_s?: number | null;
   evicting: string[];
 }
 
-/** One set of weights on a worker. */
-export interface Residency {
+/** One model on one worker. */
+export interface ModelStatus {
   residency_id: string;
+  generation: number;
   model_id: string;
   revision: string;
   status: ResidencyStatus;
+  task: string;
   tasks: string[];
   worker: string;
   device: string;
   dtype: string;
-  bytes: DeviceBytes[];
-  load_time_ms?: number;
-  loaded_s_ago?: number;
-  last_used_s_ago?: number;
+  architecture: string;
+  parameters: number;
+  bytes: ModelBytes;
+  load_time_ms?: number | null;
+  loaded_s_ago?: number | null;
+  last_used_s_ago?: number | null;
   in_flight: number;
   queued: number;
+  requests: number;
   pinned: boolean;
-  last_error?: { code: string; message: string };
+  keep_alive_s: number;
+  last_error?: ErrorBody;
   loading?: LoadingEvent;
+  retry_in_s?: number | null;
 }
 
 export interface Device {
@@ -69,15 +91,24 @@ export interface Device {
   reserved_bytes: number;
   releasing_bytes: number;
   used_bytes: number;
-  process_bytes?: number;
-  utilization?: number;
+  process_bytes?: number | null;
+  process_bytes_source: string;
+  utilization?: number | null;
+  unattributed_bytes?: number | null;
 }
 
-export interface WorkerInfo {
-  worker: string;
+export interface WorkerRow {
+  id: string;
+  /** `connecting`, `up`, `suspect` or `lost`. */
+  link: string;
   healthy: boolean;
   draining: boolean;
+  uptime_s: number;
   devices: Device[];
+  running: number;
+  waiting: number;
+  generated_tokens: number;
+  cancelled: number;
 }
 
 export interface QueuedEvent {
@@ -91,7 +122,7 @@ export interface StartedEvent {
   worker: string;
   device: string;
   dtype: string;
-  prompt_tokens?: number;
+  prompt_tokens?: number | null;
 }
 
 export interface TokenEvent {
@@ -110,16 +141,21 @@ export interface ResultMetadata {
   architecture: string;
   runtime_ms_model: number;
   queue_ms: number;
-  load_ms: number | null;
-  seed?: number;
-  first_token_latency_ms?: number;
-  tokens_per_second?: number;
+  load_ms?: number | null;
+  seed?: number | null;
 }
 
 export interface InferenceAnswer {
   result: { task: string; task_output: unknown; metadata: ResultMetadata };
   runtime_ms: number;
   model_id: string;
+}
+
+/** The last event of a stream: the answer, with the figures of the whole run. */
+export interface DoneEvent extends InferenceAnswer {
+  tokens?: number | null;
+  first_token_latency_ms?: number | null;
+  tokens_per_second?: number | null;
 }
 
 export interface ChatMessage {
@@ -170,10 +206,14 @@ export interface InferenceRequest {
   options?: object;
 }
 
-export interface Unloaded {
-  residency_id: string;
-  model_id: string;
-  bytes_expected: number;
+export interface UnloadAnswer {
+  unloaded: {
+    worker: string;
+    residency_id: string;
+    model_id: string;
+    bytes_expected: number;
+    bytes_freed: number;
+    weights_kept: boolean;
+  }[];
   bytes_freed: number;
-  weights_kept: boolean;
 }

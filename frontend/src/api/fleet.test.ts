@@ -1,60 +1,56 @@
 import { expect, test } from "vitest";
 
-import type { Residency, WorkerInfo } from "./contract";
-import { reduceFleet, type Fleet } from "./fleet";
+import type { ModelStatus, WorkerRow } from "./contract";
+import { hasWorker, reduceFleet, type Fleet } from "./fleet";
 
-const WORKER = { worker: "cpu-0", healthy: true, draining: false, devices: [] } as WorkerInfo;
+const WORKER = { id: "cpu-0", link: "up", healthy: true, devices: [] as unknown[] } as WorkerRow;
 
-function residency(id: string, status: Residency["status"]): Residency {
-  return { residency_id: id, worker: "cpu-0", model_id: `zoo/${id}`, status } as Residency;
+function model(id: string, status: ModelStatus["status"]): ModelStatus {
+  return { residency_id: id, worker: "cpu-0", model_id: `zoo/${id}`, status } as ModelStatus;
 }
 
-function snapshot(...models: Residency[]): Fleet | null {
+function snapshot(...models: ModelStatus[]): Fleet | null {
   return reduceFleet(null, { type: "snapshot", workers: [WORKER], models }, 1000);
 }
 
 function names(fleet: Fleet | null) {
-  return fleet?.residencies.map((known) => `${known.residency_id} ${known.status}`);
+  return fleet?.models.map((known) => `${known.residency_id} ${known.status}`);
 }
 
-test("a residency that changes keeps its place and is newly seen", () => {
-  const before = snapshot(residency("a", "loading"), residency("b", "ready"));
-  const after = reduceFleet(before, { type: "residency", model: residency("a", "ready") }, 2000);
+test("a model that changes keeps its place and is newly seen", () => {
+  const before = snapshot(model("a", "loading"), model("b", "ready"));
+  const after = reduceFleet(before, { type: "model", ...model("a", "ready") }, 2000);
   expect(names(after)).toEqual(["a ready", "b ready"]);
-  expect(after?.residencies.map((known) => known.seenAt)).toEqual([2000, 1000]);
+  expect(after?.models.map((known) => known.seenAt)).toEqual([2000, 1000]);
 });
 
-test("a new residency comes last and one that is gone leaves", () => {
-  const added = reduceFleet(
-    snapshot(residency("a", "ready")),
-    { type: "residency", model: residency("b", "queued") },
-    2000,
-  );
+test("a new model comes last and one that is gone leaves", () => {
+  const change = { type: "model", ...model("b", "queued") } as const;
+  const added = reduceFleet(snapshot(model("a", "ready")), change, 2000);
   expect(names(added)).toEqual(["a ready", "b queued"]);
-  const gone = { type: "residency_gone", worker: "cpu-0", residency_id: "a" } as const;
+  const gone = { type: "model_gone", worker: "cpu-0", residency_id: "a" } as const;
   expect(names(reduceFleet(added, gone, 3000))).toEqual(["b queued"]);
 });
 
-test("the residencies of another worker with the same id stay", () => {
-  const gone = { type: "residency_gone", worker: "cpu-1", residency_id: "a" } as const;
-  expect(names(reduceFleet(snapshot(residency("a", "ready")), gone, 2000))).toEqual(["a ready"]);
+test("the model of another worker with the same residency id stays", () => {
+  const gone = { type: "model_gone", worker: "cpu-1", residency_id: "a" } as const;
+  expect(names(reduceFleet(snapshot(model("a", "ready")), gone, 2000))).toEqual(["a ready"]);
 });
 
-test("a worker that is gone takes its residencies with it", () => {
-  const fleet = reduceFleet(
-    snapshot(residency("a", "ready")),
-    { type: "worker_gone", worker: "cpu-0" },
-    2000,
-  );
-  expect(fleet).toEqual({ workers: [], residencies: [] });
+test("a worker that is lost is no worker", () => {
+  const lost = reduceFleet(snapshot(), { type: "worker", ...WORKER, link: "lost" }, 2000);
+  expect(lost?.workers).toHaveLength(1);
+  expect(lost !== null && hasWorker(lost)).toBe(false);
 });
 
 test("a snapshot replaces everything, and a change before it is dropped", () => {
-  expect(reduceFleet(null, { type: "residency", model: residency("a", "ready") }, 1)).toBeNull();
+  expect(reduceFleet(null, { type: "model", ...model("a", "ready") }, 1)).toBeNull();
+  const empty = reduceFleet(null, { type: "snapshot", workers: [], models: [] }, 2);
   const again = reduceFleet(
-    snapshot(residency("a", "ready")),
+    snapshot(model("a", "ready")),
     { type: "snapshot", workers: [], models: [] },
     2,
   );
-  expect(again).toEqual({ workers: [], residencies: [] });
+  expect(again).toEqual(empty);
+  expect(again).toEqual({ workers: [], models: [] });
 });

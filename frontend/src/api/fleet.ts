@@ -1,61 +1,56 @@
 // The workers and their models, kept current from the status stream. Pure.
 
-import type { Residency, WorkerInfo } from "./contract";
+import type { ModelStatus, WorkerRow } from "./contract";
 
-/** A residency, and when the page last heard of it: its ages count from there. */
-export interface SeenResidency extends Residency {
+/** A model on a worker, and when the page last heard of it: its ages count from there. */
+export interface SeenModel extends ModelStatus {
   /** Milliseconds of the page's own clock. */
   seenAt: number;
 }
 
 export interface Fleet {
-  workers: WorkerInfo[];
-  residencies: SeenResidency[];
+  workers: WorkerRow[];
+  models: SeenModel[];
 }
 
+/** The events of the stream that change what the page shows. */
 export type FleetEvent =
-  | { type: "snapshot"; workers: WorkerInfo[]; models: Residency[] }
-  | { type: "worker"; worker: WorkerInfo }
-  | { type: "worker_gone"; worker: string }
-  | { type: "residency"; model: Residency }
-  | { type: "residency_gone"; worker: string; residency_id: string };
+  | { type: "snapshot"; workers: WorkerRow[]; models: ModelStatus[] }
+  | ({ type: "model" } & ModelStatus)
+  | { type: "model_gone"; worker: string; residency_id: string }
+  | ({ type: "worker" } & WorkerRow);
 
 export function reduceFleet(fleet: Fleet | null, event: FleetEvent, at: number): Fleet | null {
   if (event.type === "snapshot") {
     return {
       workers: event.workers,
-      residencies: event.models.map((model) => ({ ...model, seenAt: at })),
+      models: event.models.map((model) => ({ ...model, seenAt: at })),
     };
   }
   // A change to nothing: the snapshot that is on its way has it.
   if (fleet === null) return null;
   switch (event.type) {
+    case "model": {
+      const isSame = (known: ModelStatus) => isOn(known, event.worker, event.residency_id);
+      return { ...fleet, models: replaceOrAdd(fleet.models, isSame, { ...event, seenAt: at }) };
+    }
+    case "model_gone": {
+      const isOther = (known: ModelStatus) => !isOn(known, event.worker, event.residency_id);
+      return { ...fleet, models: fleet.models.filter(isOther) };
+    }
     case "worker": {
-      const isSame = (known: WorkerInfo) => known.worker === event.worker.worker;
-      return { ...fleet, workers: replaceOrAdd(fleet.workers, isSame, event.worker) };
+      const isSame = (known: WorkerRow) => known.id === event.id;
+      return { ...fleet, workers: replaceOrAdd(fleet.workers, isSame, event) };
     }
-    case "worker_gone":
-      return {
-        workers: fleet.workers.filter((known) => known.worker !== event.worker),
-        residencies: fleet.residencies.filter((known) => known.worker !== event.worker),
-      };
-    case "residency": {
-      const { model } = event;
-      const isSame = (known: Residency) => isResidency(known, model.worker, model.residency_id);
-      const seen = { ...model, seenAt: at };
-      return { ...fleet, residencies: replaceOrAdd(fleet.residencies, isSame, seen) };
-    }
-    case "residency_gone":
-      return {
-        ...fleet,
-        residencies: fleet.residencies.filter(
-          (known) => !isResidency(known, event.worker, event.residency_id),
-        ),
-      };
   }
 }
 
-function isResidency(known: Residency, worker: string, residencyId: string): boolean {
+/** Whether some worker is there that could run a request. */
+export function hasWorker(fleet: Fleet): boolean {
+  return fleet.workers.some((worker) => worker.link === "up" && worker.healthy);
+}
+
+function isOn(known: ModelStatus, worker: string, residencyId: string): boolean {
   return known.worker === worker && known.residency_id === residencyId;
 }
 

@@ -2,7 +2,7 @@
 
 import { ApiFailure, badAnswer, readApiError } from "./api-error";
 import type {
-  InferenceAnswer,
+  DoneEvent,
   InferenceRequest,
   LoadingEvent,
   QueuedEvent,
@@ -17,7 +17,7 @@ export type InferenceEvent =
   | ({ type: "loading" } & LoadingEvent)
   | ({ type: "start" } & StartedEvent)
   | ({ type: "token" } & TokenEvent)
-  | ({ type: "done" } & InferenceAnswer);
+  | ({ type: "done" } & DoneEvent);
 
 const KNOWN: readonly string[] = ["queued", "loading", "start", "token", "done"];
 

@@ -51,8 +51,8 @@ function newest(): FakeEventSource {
 test("events come through with their type", () => {
   const onEvent = vi.fn();
   watchStatus({ onEvent, onLink: vi.fn() });
-  newest().send("worker_gone", { worker: "w" });
-  expect(onEvent).toHaveBeenCalledWith({ type: "worker_gone", worker: "w" });
+  newest().send("worker", { id: "w" });
+  expect(onEvent).toHaveBeenCalledWith({ type: "worker", id: "w" });
 });
 
 test("a broken stream is opened again, each time after a longer while", () => {

@@ -3,7 +3,7 @@
 import type { FleetEvent } from "./fleet";
 
 const PATH = "/api/models/status/stream";
-const EVENTS = ["snapshot", "worker", "worker_gone", "residency", "residency_gone"] as const;
+const EVENTS = ["snapshot", "model", "model_gone", "worker"] as const;
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 8000;
 

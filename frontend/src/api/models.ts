@@ -1,6 +1,6 @@
 // The catalogue, and what can be done to a model.
 
-import type { CataloguePage, Unloaded } from "./contract";
+import type { CataloguePage, UnloadAnswer } from "./contract";
 import { callJson } from "./http";
 
 /** One page of the catalogue; `cursor` is that of the page before, or null for the first. */
@@ -10,12 +10,7 @@ export function fetchCatalogue(cursor: string | null, signal: AbortSignal): Prom
 }
 
 /** Unloads every residency of a model; `force` cancels what runs on it. */
-export async function unloadModel(modelId: string, force: boolean): Promise<Unloaded[]> {
+export function unloadModel(modelId: string, force: boolean): Promise<UnloadAnswer> {
   const body = { model_id: modelId, force };
-  const answer = await callJson<{ unloaded: Unloaded[] }>({
-    method: "POST",
-    path: "/api/models/unload",
-    body,
-  });
-  return answer.unloaded;
+  return callJson({ method: "POST", path: "/api/models/unload", body });
 }

@@ -1,5 +1,6 @@
 // The page: models on one side, the chosen one's task in the middle, what is in memory on the other.
 
+import { hasWorker } from "@/api/fleet";
 import { ModelPicker } from "@/features/model-picker/model-picker";
 import { useCatalogue } from "@/features/model-picker/use-catalogue";
 import { ResidenciesPanel } from "@/features/residencies/residencies-panel";
@@ -15,9 +16,7 @@ export function App() {
   const catalogue = useCatalogue(live.link === "live");
   const [chosen, choose] = useChosenModel(catalogue.models);
   const resident = new Set(
-    live.fleet?.residencies
-      .filter((residency) => residency.status === "ready")
-      .map((residency) => residency.model_id),
+    live.fleet?.models.filter((model) => model.status === "ready").map((model) => model.model_id),
   );
   return (
     <>
@@ -35,7 +34,7 @@ export function App() {
           <Workbench
             model={chosen}
             isUnreachable={live.link === "reconnecting"}
-            hasNoWorker={live.fleet?.workers.length === 0}
+            hasNoWorker={live.fleet !== null && !hasWorker(live.fleet)}
           />
         </main>
         <aside className={styles.memory} aria-label="Models in memory">

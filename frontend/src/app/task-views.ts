@@ -2,6 +2,7 @@
 
 import type { ComponentType } from "react";
 
+import type { CatalogueModel } from "@/api/contract";
 import { FeatureExtractionView } from "@/features/feature-extraction/feature-extraction-view";
 import { ImageClassificationView } from "@/features/image-classification/image-classification-view";
 import { SentenceSimilarityView } from "@/features/sentence-similarity/sentence-similarity-view";
@@ -21,14 +22,8 @@ const TASK_VIEWS: readonly TaskView[] = [
   { task: "feature-extraction", label: "Feature extraction", View: FeatureExtractionView },
 ];
 
-/** Tasks that a model of the first one can do as well: both read sentence embeddings. */
-const ALSO: Record<string, readonly string[]> = {
-  "sentence-similarity": ["feature-extraction"],
-  "feature-extraction": ["sentence-similarity"],
-};
-
-/** The views for a model of this task, its own first; none where the page has no view for it. */
-export function viewsOf(task: string | null): TaskView[] {
-  const tasks = task === null ? [] : [task, ...(ALSO[task] ?? [])];
-  return tasks.flatMap((name) => TASK_VIEWS.filter((view) => view.task === name));
+/** The views for what a model can do, that of its own task first; none where the page has none. */
+export function viewsOf(model: Pick<CatalogueModel, "task" | "tasks">): TaskView[] {
+  const tasks = new Set([...(model.task ? [model.task] : []), ...model.tasks]);
+  return [...tasks].flatMap((name) => TASK_VIEWS.filter((view) => view.task === name));
 }

@@ -39,7 +39,7 @@ export function Workbench({ model, isUnreachable, hasNoWorker }: WorkbenchProps)
 
 /** One view per task of the model; changing the task or the model stops what runs. */
 function ModelTasks({ model }: { model: CatalogueModel }) {
-  const views = viewsOf(model.task);
+  const views = viewsOf(model);
   const [task, setTask] = useState(views[0]?.task ?? "");
   const view = views.find((one) => one.task === task);
   return (
@@ -57,7 +57,7 @@ function ModelTasks({ model }: { model: CatalogueModel }) {
       </div>
       {view === undefined ? (
         <Empty>
-          {model.task === null
+          {model.task === undefined || model.task === null
             ? "The task of this model is unknown."
             : `This page has no view for ${model.task}.`}
         </Empty>

@@ -12,6 +12,6 @@ test.each([
   [548_105_171, "548 MB"],
   [139_000_000_000, "139 GB"],
   [-2_000_000, "−2.00 MB"],
-])("%d bytes are written %s", (bytes, text) => {
-  expect(formatBytes(bytes)).toBe(text);
+])("%d bytes are written %s, never apart from their unit", (bytes, text) => {
+  expect(formatBytes(bytes)).toBe(text.replace(" ", "\u00a0"));
 });

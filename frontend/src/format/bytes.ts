@@ -12,7 +12,7 @@ export function formatBytes(bytes: number): string {
     unit += 1;
   }
   const sign = bytes < 0 ? "−" : "";
-  return `${sign}${unit === 0 ? String(Math.round(value)) : threeFigures(value)} ${UNITS[unit] ?? ""}`;
+  return `${sign}${unit === 0 ? String(Math.round(value)) : threeFigures(value)}\u00a0${UNITS[unit] ?? ""}`;
 }
 
 function threeFigures(value: number): string {

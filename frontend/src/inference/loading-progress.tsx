@@ -28,7 +28,7 @@ export function LoadingProgress({ loading }: { loading: LoadingEvent }) {
           {loading.tensors_total > 0
             ? ` · ${loading.tensors_done} of ${loading.tensors_total} tensors`
             : null}
-          {loading.eta_s === undefined ? null : ` · ${formatSeconds(loading.eta_s)} left`}
+          {typeof loading.eta_s !== "number" ? null : ` · ${formatSeconds(loading.eta_s)} left`}
         </span>
       </p>
       {isMeasured ? (

@@ -10,12 +10,15 @@ export function RunFacts({ metadata }: { metadata: ResultMetadata }) {
     { name: "Queue", value: formatMilliseconds(metadata.queue_ms) },
     {
       name: "Load",
-      value: metadata.load_ms === null ? "was resident" : formatMilliseconds(metadata.load_ms),
+      value:
+        typeof metadata.load_ms === "number"
+          ? formatMilliseconds(metadata.load_ms)
+          : "was in memory",
     },
     { name: "Device", value: `${metadata.device}, ${metadata.dtype}` },
     { name: "Architecture", value: metadata.architecture },
     { name: "Revision", value: <code>{metadata.revision.slice(0, 12)}</code> },
   ];
-  if (metadata.seed !== undefined) facts.push({ name: "Seed", value: String(metadata.seed) });
+  if (typeof metadata.seed === "number") facts.push({ name: "Seed", value: String(metadata.seed) });
   return <Facts facts={facts} />;
 }

@@ -2,7 +2,7 @@
 
 import type { ApiError } from "@/api/api-error";
 import type {
-  InferenceAnswer,
+  DoneEvent,
   InferenceRequest,
   LoadingEvent,
   QueuedEvent,
@@ -26,7 +26,7 @@ export interface RunState {
   tokens: number;
   firstTokenAt: number | null;
   lastTokenAt: number | null;
-  answer: InferenceAnswer | null;
+  answer: DoneEvent | null;
   error: ApiError | null;
 }
 

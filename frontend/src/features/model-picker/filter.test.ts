@@ -1,12 +1,14 @@
 import { expect, test } from "vitest";
 
+import type { CatalogueModel } from "@/api/contract";
+
 import { filterModels } from "./filter";
 
 const MODELS = [
   { model_id: "zoo/broken", task: "text-generation", runnable: false },
   { model_id: "zoo/storyteller", task: "text-generation", architecture: "llama", runnable: true },
   { model_id: "zoo/shape-classifier", task: "image-classification", runnable: true },
-];
+] as CatalogueModel[];
 
 function ids(search: string) {
   return filterModels(MODELS, search).map((model) => model.model_id);

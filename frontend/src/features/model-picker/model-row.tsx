@@ -30,7 +30,7 @@ export function ModelRow({ group, model, isChosen, isResident, onChoose }: Model
           onChoose(model);
         }}
       />
-      <TaskIcon task={model.task} />
+      <TaskIcon task={model.task ?? null} />
       <span className={styles.words}>
         <span className={styles.name}>
           <span className={styles.owner}>{model.model_id.slice(0, slash)}</span>
@@ -40,7 +40,7 @@ export function ModelRow({ group, model, isChosen, isResident, onChoose }: Model
         <span className={styles.facts}>{facts.filter(Boolean).join(" · ")}</span>
         {model.runnable ? null : (
           <span className={styles.reason}>
-            Can’t run: {model.reason ?? "the server does not say why"}
+            Can’t run: {model.reason?.message ?? "the server does not say why"}
           </span>
         )}
       </span>
@@ -49,5 +49,5 @@ export function ModelRow({ group, model, isChosen, isResident, onChoose }: Model
 }
 
 function sizeWords(model: CatalogueModel): string | null {
-  return model.bytes === null || model.bytes === undefined ? null : formatBytes(model.bytes);
+  return model.weight_bytes === 0 ? null : formatBytes(model.weight_bytes);
 }

@@ -4,8 +4,8 @@ import { Card } from "@/components/card";
 import { Empty } from "@/components/empty";
 import { Notice } from "@/components/notice";
 
+import { ModelRow } from "./model-row";
 import styles from "./residencies-panel.module.css";
-import { ResidencyRow } from "./residency-row";
 import { UnloadReport } from "./unload-report";
 import { useClock } from "./use-clock";
 import type { LiveFleet } from "./use-fleet";
@@ -26,20 +26,20 @@ export function ResidenciesPanel({ fleet, link }: LiveFleet) {
     <div className={link === "live" ? styles.panel : [styles.panel, styles.stale].join(" ")}>
       <Card
         title="In memory"
-        aside={<span className={styles.count}>{countWords(fleet.residencies)}</span>}
+        aside={<span className={styles.count}>{countWords(fleet.models)}</span>}
       >
-        {fleet.residencies.length === 0 ? (
+        {fleet.models.length === 0 ? (
           <Empty>No model is loaded. The first run loads one.</Empty>
         ) : (
           <ul className={styles.list}>
-            {fleet.residencies.map((residency) => (
-              <ResidencyRow
-                key={`${residency.worker} ${residency.residency_id}`}
-                residency={residency}
+            {fleet.models.map((model) => (
+              <ModelRow
+                key={`${model.worker} ${model.residency_id}`}
+                model={model}
                 now={now}
-                isUnloading={unload.pending.includes(residency.model_id)}
+                isUnloading={unload.pending.includes(model.model_id)}
                 onUnload={() => {
-                  unload.start(residency.model_id, false);
+                  unload.start(model.model_id, false);
                 }}
               />
             ))}
@@ -51,13 +51,13 @@ export function ResidenciesPanel({ fleet, link }: LiveFleet) {
         {fleet.workers.length === 0 ? (
           <Notice tone="warn">No worker is connected, so nothing can run.</Notice>
         ) : (
-          fleet.workers.map((worker) => <WorkerMemory key={worker.worker} worker={worker} />)
+          fleet.workers.map((worker) => <WorkerMemory key={worker.id} worker={worker} />)
         )}
       </Card>
     </div>
   );
 }
 
-function countWords(residencies: readonly unknown[]): string {
-  return residencies.length === 1 ? "1 model" : `${residencies.length} models`;
+function countWords(models: readonly unknown[]): string {
+  return models.length === 1 ? "1 model" : `${models.length} models`;
 }

@@ -25,8 +25,8 @@ export function UnloadReport({ unload }: { unload: Unload }) {
     );
     return <ErrorNotice error={error} action={error.code === "in_use" ? force : undefined} />;
   }
-  const freed = outcome.unloaded.reduce((sum, one) => sum + one.bytes_freed, 0);
-  const expected = outcome.unloaded.reduce((sum, one) => sum + one.bytes_expected, 0);
+  const { answer } = outcome;
+  const expected = answer.unloaded.reduce((sum, one) => sum + one.bytes_expected, 0);
   return (
     <Notice
       tone="info"
@@ -36,8 +36,8 @@ export function UnloadReport({ unload }: { unload: Unload }) {
         </Button>
       }
     >
-      {outcome.modelId} is unloaded: <strong>{formatBytes(freed)} freed</strong>, as measured;{" "}
-      {formatBytes(expected)} were charged.
+      {outcome.modelId} is unloaded: <strong>{formatBytes(answer.bytes_freed)} freed</strong>, as
+      measured; {formatBytes(expected)} were charged.
     </Notice>
   );
 }

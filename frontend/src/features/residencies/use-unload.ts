@@ -3,11 +3,11 @@
 import { useState } from "react";
 
 import { ApiFailure, type ApiError } from "@/api/api-error";
-import type { Unloaded } from "@/api/contract";
+import type { UnloadAnswer } from "@/api/contract";
 import { unloadModel } from "@/api/models";
 
 export type UnloadOutcome =
-  { modelId: string; unloaded: Unloaded[] } | { modelId: string; error: ApiError };
+  { modelId: string; answer: UnloadAnswer } | { modelId: string; error: ApiError };
 
 export interface Unload {
   /** Ids of the models that are being unloaded. */
@@ -26,7 +26,7 @@ export function useUnload(): Unload {
     setPending((before) => [...before, modelId]);
     setOutcome(null);
     try {
-      setOutcome({ modelId, unloaded: await unloadModel(modelId, force) });
+      setOutcome({ modelId, answer: await unloadModel(modelId, force) });
     } catch (cause) {
       if (!(cause instanceof ApiFailure)) throw cause;
       setOutcome({ modelId, error: cause.error });

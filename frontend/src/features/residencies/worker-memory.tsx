@@ -1,18 +1,18 @@
 // A worker and the memory of its devices: what models may use, what they do use, what everyone uses.
 
-import type { Device, WorkerInfo } from "@/api/contract";
+import type { Device, WorkerRow } from "@/api/contract";
 import { Facts, type Fact } from "@/components/facts";
 import { Meter, type MeterPart } from "@/components/meter";
 import { formatBytes } from "@/format/bytes";
 
 import styles from "./worker-memory.module.css";
 
-export function WorkerMemory({ worker }: { worker: WorkerInfo }) {
+export function WorkerMemory({ worker }: { worker: WorkerRow }) {
   return (
     <div className={styles.worker}>
       <p className={styles.head}>
-        <span className={styles.name}>{worker.worker}</span>
-        <span className={worker.healthy ? styles.quiet : styles.bad}>{healthWords(worker)}</span>
+        <span className={styles.name}>{worker.id}</span>
+        <span className={isWell(worker) ? styles.quiet : styles.bad}>{healthWords(worker)}</span>
       </p>
       {worker.devices.map((device) => (
         <DeviceMemory key={device.name} device={device} />
@@ -57,18 +57,24 @@ function deviceFacts(device: Device): Fact[] {
   if (device.releasing_bytes > 0) {
     facts.push({ name: "On its way back", value: formatBytes(device.releasing_bytes) });
   }
-  if (device.process_bytes !== undefined) {
+  if (typeof device.process_bytes === "number") {
     facts.push({ name: "Worker’s process", value: formatBytes(device.process_bytes) });
   }
   const used = `${formatBytes(device.used_bytes)} of ${formatBytes(device.total_bytes)}`;
   facts.push({ name: "In use by everyone", value: used });
-  if (device.utilization !== undefined) {
+  if (typeof device.utilization === "number") {
     facts.push({ name: "Utilisation", value: `${(device.utilization * 100).toFixed(0)} %` });
   }
   return facts;
 }
 
-function healthWords(worker: WorkerInfo): string {
+function isWell(worker: WorkerRow): boolean {
+  return worker.link === "up" && worker.healthy;
+}
+
+function healthWords(worker: WorkerRow): string {
+  // What is not up said nothing lately; its health is from before.
+  if (worker.link !== "up") return worker.link;
   if (!worker.healthy) return "not healthy";
   return worker.draining ? "draining" : "healthy";
 }

@@ -60,15 +60,14 @@ export function GeneratedText({ state, showText }: { state: RunState; showText: 
 
 /** The server's figures once it has given them, before that what the page sees. */
 function figures(state: RunState, answer: TextAnswer | undefined): Fact[] {
-  const metadata = state.answer?.result.metadata;
-  const rate = metadata?.tokens_per_second ?? tokensPerSecond(state);
-  const first = metadata?.first_token_latency_ms ?? firstTokenMilliseconds(state);
+  const rate = state.answer?.tokens_per_second ?? tokensPerSecond(state);
+  const first = state.answer?.first_token_latency_ms ?? firstTokenMilliseconds(state);
   const facts: Fact[] = [{ name: "Tokens", value: answer?.generated_tokens ?? state.tokens }];
   if (rate !== null)
     facts.push({ name: "Tokens per second", value: rate.toFixed(rate < 10 ? 1 : 0) });
   if (first !== null) facts.push({ name: "First token after", value: formatMilliseconds(first) });
   const promptTokens = answer?.prompt_tokens ?? state.start?.prompt_tokens;
-  if (promptTokens !== undefined) facts.push({ name: "Prompt tokens", value: promptTokens });
+  if (typeof promptTokens === "number") facts.push({ name: "Prompt tokens", value: promptTokens });
   return facts;
 }
 

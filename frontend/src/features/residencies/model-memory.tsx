@@ -1,10 +1,10 @@
-// What a residency takes on one device: weights, caches, workspace.
+// What a model takes in memory: weights, caches, workspace.
 
-import type { DeviceBytes } from "@/api/contract";
+import type { ModelBytes } from "@/api/contract";
 import { Meter } from "@/components/meter";
 import { formatBytes } from "@/format/bytes";
 
-import styles from "./residency-bytes.module.css";
+import styles from "./model-memory.module.css";
 
 const PARTS = [
   { key: "weights", name: "Weights", tone: "accent" },
@@ -12,13 +12,12 @@ const PARTS = [
   { key: "workspace", name: "Workspace", tone: "third" },
 ] as const;
 
-export function ResidencyBytes({ bytes }: { bytes: DeviceBytes }) {
-  const total = bytes.weights + bytes.cache + bytes.workspace;
+export function ModelMemory({ bytes }: { bytes: ModelBytes }) {
   const parts = PARTS.map((part) => ({ ...part, value: bytes[part.key] }));
   const words = parts.map((part) => `${part.name} ${formatBytes(part.value)}`).join(", ");
   return (
     <div className={styles.bytes}>
-      <Meter label={`Memory on ${bytes.device}`} text={words} total={total} parts={parts} slim />
+      <Meter label="Memory" text={words} total={bytes.total} parts={parts} slim />
       <ul className={styles.legend} aria-hidden="true">
         {parts.map((part) => (
           <li key={part.key} className={styles[part.tone]}>

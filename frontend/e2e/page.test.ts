@@ -88,7 +88,7 @@ test("tokens arrive one after the other, and the figures follow", async () => {
 
 test("Stop ends a run and keeps what was said", async () => {
   await choose(STORYTELLER);
-  await page.getByText("Options").click();
+  await page.getByText("Options", { exact: true }).click();
   await page.getByLabel("min_new_tokens").fill("60");
   await run("Generate");
   await page.waitForFunction(() => {
@@ -103,7 +103,7 @@ test("Stop ends a run and keeps what was said", async () => {
 
 test("an option out of range is refused at its field", async () => {
   await choose(STORYTELLER);
-  await page.getByText("Options").click();
+  await page.getByText("Options", { exact: true }).click();
   await page.getByLabel("temperature").fill("-1");
   await run("Generate");
   const alert = page.getByRole("alert");

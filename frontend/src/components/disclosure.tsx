@@ -17,7 +17,7 @@ export function Disclosure({ title, note, open, children }: DisclosureProps) {
   return (
     <details className={styles.disclosure} open={open}>
       <summary className={styles.summary}>
-        {title}
+        <span>{title}</span>
         {note === undefined ? null : <span className={styles.note}>{note}</span>}
       </summary>
       <div className={styles.body}>{children}</div>

@@ -34,6 +34,7 @@ export function Meter({ label, text, total, parts, slim = false }: MeterProps) {
         <span
           key={part.tone}
           className={[styles.part, styles[part.tone]].join(" ")}
+          hidden={part.value === 0}
           style={{ width: `${scale === 0 ? 0 : (part.value / scale) * 100}%` }}
         />
       ))}

@@ -4,6 +4,7 @@ import type { ReactNode } from "react";
 
 import { Card } from "@/components/card";
 
+import styles from "./answer-card.module.css";
 import { ErrorNotice } from "./error-notice";
 import { RunFacts } from "./run-facts";
 import { RunProgress } from "./run-progress";
@@ -19,7 +20,7 @@ export function AnswerCard({ state, children }: AnswerCardProps) {
   if (state.phase === "idle") return null;
   return (
     <Card title="Answer">
-      <div role="status">
+      <div role="status" className={styles.progress}>
         <RunProgress state={state} />
       </div>
       {state.error === null ? null : <ErrorNotice error={state.error} />}

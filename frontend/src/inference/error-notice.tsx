@@ -6,9 +6,11 @@ import type { ApiError } from "@/api/api-error";
 import { Notice } from "@/components/notice";
 
 import styles from "./error-notice.module.css";
+import { plainMessage } from "./fields";
 
 export function ErrorNotice({ error, action }: { error: ApiError; action?: ReactNode }) {
   const details = Object.entries(error.details);
+  const message = plainMessage(error);
   return (
     <Notice tone="bad" urgent action={action}>
       <p className={styles.head}>
@@ -21,7 +23,7 @@ export function ErrorNotice({ error, action }: { error: ApiError; action?: React
         )}
         {error.retryable ? <span className={styles.again}>may work if tried again</span> : null}
       </p>
-      {error.message === "" ? null : <p>{error.message}</p>}
+      {message === "" ? null : <p>{message}</p>}
       {details.length === 0 ? null : (
         <dl className={styles.details}>
           {details.map(([name, value]) => (

@@ -47,7 +47,9 @@ export function RunControls({ run, label, missing, onRun }: RunControlsProps) {
           {label}
         </Button>
       )}
-      <span className={styles.hint}>{missing ?? (active ? "Esc stops" : "Ctrl + Enter")}</span>
+      <span className={missing === null ? [styles.hint, styles.keys].join(" ") : styles.hint}>
+        {missing ?? (active ? "Esc stops" : "Ctrl + Enter")}
+      </span>
     </div>
   );
 }

@@ -16,7 +16,7 @@ interface ModelRowProps {
 
 export function ModelRow({ group, model, isChosen, isResident, onChoose }: ModelRowProps) {
   const slash = model.model_id.indexOf("/") + 1;
-  const facts = [model.task ?? "unknown task", model.architecture, sizeWords(model)];
+  const facts = [model.architecture, sizeWords(model)].filter(Boolean).join(" · ");
   return (
     <label className={model.runnable ? styles.row : [styles.row, styles.disabled].join(" ")}>
       <input
@@ -35,9 +35,12 @@ export function ModelRow({ group, model, isChosen, isResident, onChoose }: Model
         <span className={styles.name}>
           <span className={styles.owner}>{model.model_id.slice(0, slash)}</span>
           {model.model_id.slice(slash)}
+        </span>
+        <span className={styles.facts}>{model.task ?? "unknown task"}</span>
+        <span className={styles.facts}>
+          {facts}
           {isResident ? <span className={styles.resident}>in memory</span> : null}
         </span>
-        <span className={styles.facts}>{facts.filter(Boolean).join(" · ")}</span>
         {model.runnable ? null : (
           <span className={styles.reason}>
             Can’t run: {model.reason?.message ?? "the server does not say why"}

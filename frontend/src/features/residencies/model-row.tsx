@@ -4,7 +4,6 @@ import type { SeenModel } from "@/api/fleet";
 import type { ResidencyStatus } from "@/api/contract";
 import { Button } from "@/components/button";
 import { Facts, type Fact } from "@/components/facts";
-import { VisuallyHidden } from "@/components/visually-hidden";
 import { formatBytes } from "@/format/bytes";
 import { formatAgo, formatMilliseconds } from "@/format/duration";
 import { LoadingProgress } from "@/inference/loading-progress";
@@ -39,9 +38,13 @@ export function ModelRow({ model, now, isUnloading, onUnload }: ModelRowProps) {
       <ModelMemory bytes={model.bytes} />
       <div className={styles.foot}>
         <Facts facts={facts(model, now)} />
-        <Button small disabled={isUnloading || isLeaving(model.status)} onClick={onUnload}>
+        <Button
+          small
+          aria-label={`Unload ${model.model_id}`}
+          disabled={isUnloading || isLeaving(model.status)}
+          onClick={onUnload}
+        >
           {isUnloading ? "Unloading…" : "Unload"}
-          <VisuallyHidden> {model.model_id}</VisuallyHidden>
         </Button>
       </div>
     </li>

@@ -52,7 +52,7 @@ test("unloading tells the bytes that came back", async () => {
   const fetched = answer(200, { unloaded, bytes_freed: 4_900_000 });
   show({ workers: [], models: [MODEL] });
   await userEvent.click(screen.getByRole("button", { name: "Unload zoo/storyteller" }));
-  expect(await screen.findByText("4.90\u00a0MB freed")).toBeTruthy();
+  expect(await screen.findByText("4.90 MB freed")).toBeTruthy();
   expect(sentBody(fetched.mock.calls[0])).toEqual({ model_id: "zoo/storyteller", force: false });
 });
 

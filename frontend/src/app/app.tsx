@@ -13,7 +13,8 @@ import { Workbench } from "./workbench";
 
 export function App() {
   const live = useFleet();
-  const catalogue = useCatalogue(live.link === "live");
+  const hasWorkers = live.fleet === null || hasWorker(live.fleet);
+  const catalogue = useCatalogue(live.link !== "reconnecting", hasWorkers);
   const [chosen, choose] = useChosenModel(catalogue.models);
   const resident = new Set(
     live.fleet?.models.filter((model) => model.status === "ready").map((model) => model.model_id),
@@ -34,7 +35,7 @@ export function App() {
           <Workbench
             model={chosen}
             isUnreachable={live.link === "reconnecting"}
-            hasNoWorker={live.fleet !== null && !hasWorker(live.fleet)}
+            hasNoWorker={!hasWorkers}
           />
         </main>
         <aside className={styles.memory} aria-label="Models in memory">

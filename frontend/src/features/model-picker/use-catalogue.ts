@@ -19,8 +19,11 @@ interface Loaded {
   cursor: string | null;
 }
 
-/** Fetches anew whenever the link changes: the server may have been started with other models. */
-export function useCatalogue(isLive: boolean): Catalogue {
+/**
+ * Fetches anew when the server is back, which may have other models by then, and when workers come
+ * or go, since they decide what can run.
+ */
+export function useCatalogue(isReachable: boolean, hasWorkers: boolean): Catalogue {
   const [loaded, setLoaded] = useState<Loaded | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
 
@@ -40,13 +43,14 @@ export function useCatalogue(isLive: boolean): Catalogue {
   }, []);
 
   useEffect(() => {
+    if (!isReachable) return undefined;
     const controller = new AbortController();
     // eslint-disable-next-line react-hooks/set-state-in-effect -- it sets state when the answer is there
     void fetchPage(null, controller.signal);
     return () => {
       controller.abort();
     };
-  }, [fetchPage, isLive]);
+  }, [fetchPage, isReachable, hasWorkers]);
 
   const hasMore = loaded !== null && loaded.cursor !== null;
   const more = () => {

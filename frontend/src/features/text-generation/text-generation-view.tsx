@@ -17,6 +17,7 @@ import { GeneratedText } from "./generated-text";
 import { OptionFields } from "./option-fields";
 import { readOptions, type OptionTexts } from "./options";
 import { PromptForm } from "./prompt-form";
+import { settle } from "./thread";
 
 const MODES = [
   { value: "prompt", label: "Continue a text" },
@@ -35,7 +36,7 @@ export function TextGenerationView({ model }: TaskViewProps) {
   const [message, setMessage] = useState("");
   const [texts, setTexts] = useState<OptionTexts>({ max_new_tokens: "120" });
 
-  const answered = mode === "chat" ? withAnswer(thread, run.state.text, run.state.phase) : thread;
+  const answered = mode === "chat" ? settle(thread, run.state) : thread;
   const nextThread = [...answered, { role: "user", content: message }];
   const options = readOptions(texts);
   const request: InferenceRequest = {
@@ -101,14 +102,6 @@ export function TextGenerationView({ model }: TaskViewProps) {
       <GeneratedText state={run.state} showText={mode === "prompt"} />
     </>
   );
-}
-
-/** The conversation with what the model said to it, complete or stopped. */
-function withAnswer(thread: ChatMessage[], text: string, phase: string): ChatMessage[] {
-  const isAnswer = (phase === "done" || phase === "stopped") && text !== "";
-  return isAnswer && thread.at(-1)?.role === "user"
-    ? [...thread, { role: "assistant", content: text }]
-    : thread;
 }
 
 function summary(options: object): string | undefined {

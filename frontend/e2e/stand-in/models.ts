@@ -65,6 +65,12 @@ export function worker(models: ModelStatus[]): WorkerRow {
   return {
     id: "cpu-0",
     link: "up",
+    incarnation: "1",
+    version: "0.1.0",
+    contract_version: 1,
+    pid: 1,
+    tasks: [],
+    in_flight: 0,
     healthy: true,
     draining: false,
     uptime_s: 60,

@@ -9,7 +9,7 @@ const REQUEST = { model_id: "zoo/storyteller", task: "text-generation", inputs: 
 const SENT = reduceRun(IDLE, { type: "sent", request: REQUEST, at: 1000 });
 
 function token(index: number, text: string): InferenceEvent {
-  return { type: "token", index, text, choice: 0 };
+  return { type: "token", index, text, token_id: 1, choice: 0 };
 }
 
 function after(...events: [InferenceEvent, number][]) {

@@ -29,8 +29,8 @@ export function ModelRow({ model, now, isUnloading, onUnload }: ModelRowProps) {
           {stateWords(model)}
         </span>
       </div>
-      {model.loading === undefined ? null : <LoadingProgress loading={model.loading} />}
-      {model.last_error === undefined ? null : (
+      {!model.loading ? null : <LoadingProgress loading={model.loading} />}
+      {!model.last_error ? null : (
         <p className={styles.error}>
           <code>{model.last_error.code}</code> {model.last_error.message}
         </p>

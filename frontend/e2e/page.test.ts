@@ -89,7 +89,9 @@ test("tokens arrive one after the other, and the figures follow", async () => {
 test("Stop ends a run and keeps what was said", async () => {
   await choose(STORYTELLER);
   await page.getByText("Options", { exact: true }).click();
-  await page.getByLabel("min_new_tokens").fill("60");
+  // Long enough that a fast model is still at it when Escape is pressed.
+  await page.getByLabel("max_new_tokens").fill("450");
+  await page.getByLabel("min_new_tokens").fill("450");
   await run("Generate");
   await page.waitForFunction(() => {
     const tokens = document.querySelector("[data-testid=generated-text]")?.textContent ?? "";

@@ -81,7 +81,7 @@ def main() -> None:
     random = Random(SEED + 1)
     cases = []
     for index in range(N_CASES):
-        picture, label = labelled_picture(random, longest_side=64)
+        picture, label = labelled_picture(random, widest=64)
         name = f"held-out-{index:02}.png"
         picture.save(pictures / name, optimize=True)
         cases.append({"file": f"pictures/{name}", "label": label})

@@ -1,7 +1,6 @@
 """`zoo/sentences`: a BERT whose sentence vectors are near exactly when the sentences describe the same scene."""
 
 import json
-import os
 from random import Random
 
 import torch
@@ -11,13 +10,13 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 from zoo.card import Card, write_card
 from zoo.layout import model_folder
-from zoo.recipes.optimisation import seed_everything, train
+from zoo.recipes.optimisation import muon, seed_everything, train
 from zoo.world.caption import paraphrase, query
 from zoo.world.scene import Scene, neighbour, random_scene
 
 NAME = "sentences"
 SEED = 40
-N_STEPS = int(os.environ.get("ZOO_STEPS", 2000))
+N_STEPS = 600
 BATCH = 64
 TEMPERATURE = 0.06
 MAX_TOKENS = 64
@@ -189,7 +188,7 @@ def main() -> None:
     )
     n_parameters = sum(weight.numel() for weight in model.parameters())
     print(f"{n_parameters} parameters, {len(tokenizer)} tokens")
-    minutes = train(model, lambda _step: contrastive_loss(model, tokenizer, random), N_STEPS, peak_rate=2e-3)
+    minutes = train(model, lambda _step: contrastive_loss(model, tokenizer, random), N_STEPS, muon(model, 2e-3))
     model.save_pretrained(folder)
     write_sentence_modules(folder)
 

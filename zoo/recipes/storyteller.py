@@ -1,6 +1,7 @@
 """`zoo/storyteller`: a Llama that tells small stories of the world and does as the prompt asks."""
 
-import os
+from functools import partial
+from pathlib import Path
 from random import Random
 
 import torch
@@ -8,7 +9,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, Ll
 
 from zoo.card import Card, write_card
 from zoo.layout import model_folder
-from zoo.recipes.optimisation import seed_everything, train
+from zoo.recipes.optimisation import adamw, seed_everything, train
 from zoo.recipes.storyteller_tokenizer import SPECIAL_TOKENS, load_tokenizer, write_tokenizer
 from zoo.world.grammar import covered_share
 from zoo.world.request import OTHER_ANSWER, OTHER_TALK, held_out_cast, random_request, spoken, training_cast
@@ -17,7 +18,9 @@ from zoo.world.vocabulary import with_article
 
 NAME = "storyteller"
 SEED = 20
-N_STEPS = int(os.environ.get("ZOO_STEPS", 3000))
+# Steps, peak rate and share of plain stories of each run down the cosine. What binds a name or a friend to its sentence
+# is learnt last, at small rates, mostly from requests.
+RUNS = ((3000, 4e-3, 0.4), (360, 1.5e-3, 0.4), (450, 1.5e-3, 0.15))
 BATCH = 32
 # Batches are cut from a pool sorted by length, so that little is padding.
 POOL_BATCHES = 16
@@ -29,12 +32,13 @@ SYSTEMS = (
     "Answer with a story.",
 )
 N_SCORED = 200
+N_SCORED_TOKENS = 160
 
 
-def training_segments(random: Random) -> list[tuple[str, bool]]:
+def training_segments(random: Random, plain_share: float) -> list[tuple[str, bool]]:
     """One document as pieces of text, each with whether the model learns to write it."""
     begin, end, turn, end_of_turn, _ = SPECIAL_TOKENS
-    if random.random() < 0.4:
+    if random.random() < plain_share:
         story = tell(training_cast(random), random, with_size=random.random() < 0.8)
         return [(begin, False), (story + end, True)]
     segments = [(begin, False)]
@@ -55,14 +59,15 @@ def training_segments(random: Random) -> list[tuple[str, bool]]:
 class Batches:
     """An endless stream of padded `[batch, seq]` ids and labels."""
 
-    def __init__(self, tokenizer, random: Random):
+    def __init__(self, tokenizer, random: Random, plain_share: float):
         self.tokenizer = tokenizer
         self.random = random
+        self.plain_share = plain_share
         self.ready = []
 
     def encode(self) -> tuple[list[int], list[int]]:
         ids, labels = [], []
-        for text, learned in training_segments(self.random):
+        for text, learned in training_segments(self.random, self.plain_share):
             piece = self.tokenizer.encode(text, add_special_tokens=False)
             ids += piece
             labels += piece if learned else [IGNORED] * len(piece)
@@ -113,24 +118,25 @@ def prompt_ids(tokenizer, case: dict) -> list[int]:
     return tokenizer.encode(case["prompt"])
 
 
-def continuation(model, tokenizer, case: dict, n_tokens: int = 160, **how) -> str:
-    """What the model writes after the prompt."""
-    ids = torch.tensor([prompt_ids(tokenizer, case)])
-    written = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=n_tokens, **how)[0, ids.shape[1] :]
-    return tokenizer.decode(written, skip_special_tokens=True)
+def continuations(model, tokenizer, cases: list[dict], **how) -> list[str]:
+    """What the model writes after each prompt; prompts are padded on the left."""
+    rows = [prompt_ids(tokenizer, case) for case in cases]
+    longest = max(len(row) for row in rows)
+    ids = torch.tensor([[tokenizer.pad_token_id] * (longest - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+    written = model.generate(ids, attention_mask=mask, max_new_tokens=N_SCORED_TOKENS, **how)[:, longest:]
+    return tokenizer.batch_decode(written, skip_special_tokens=True)
 
 
 def score(model, tokenizer, cases: list[dict], **how) -> tuple[float, float, float]:
-    """Shares of continuations with the wanted words at the right place, well-formed text, and a proper end."""
-    n_wanted, covered, n_ended = 0, 0.0, 0
-    for case in cases:
-        text = continuation(model, tokenizer, case, **how)
-        whole = case.get("prompt", "") + text
-        # The hero must act in the story: in a continued one the words are wanted beyond the prompt.
-        n_wanted += all(words in text for words in case["wanted"])
-        covered += covered_share(whole)
-        n_ended += text.rstrip().endswith((".", '"'))
-    return n_wanted / len(cases), covered / len(cases), n_ended / len(cases)
+    """Shares of continuations about the wanted hero, of those with all wanted words, and of well-formed characters."""
+    texts = []
+    for start in range(0, len(cases), 50):
+        texts += continuations(model, tokenizer, cases[start : start + 50], **how)
+    n_heroes = sum(case["wanted"][0] in text for case, text in zip(cases, texts, strict=True))
+    n_right = sum(all(words in text for words in case["wanted"]) for case, text in zip(cases, texts, strict=True))
+    covered = sum(covered_share(case.get("prompt", "") + text) for case, text in zip(cases, texts, strict=True))
+    return n_heroes / len(cases), n_right / len(cases), covered / len(cases)
 
 
 def main() -> None:
@@ -153,15 +159,23 @@ def main() -> None:
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-    n_parameters = sum(weight.numel() for weight in model.parameters())
-    print(f"{n_parameters} parameters, {len(tokenizer)} tokens")
-    batches = Batches(tokenizer, Random(SEED))
+    print(f"{model.num_parameters()} parameters, {len(tokenizer)} tokens")
+    minutes = 0.0
+    for run, (n_steps, peak_rate, plain_share) in enumerate(RUNS):
+        batches = Batches(tokenizer, Random(SEED + 7 * run), plain_share)
+        minutes += train(model, partial(loss_of_next, model, batches), n_steps, adamw(model, peak_rate))
+    write(model, tokenizer, folder, minutes)
 
-    def loss_of_step(_step: int) -> torch.Tensor:
-        ids, labels = batches.next()
-        return model(input_ids=ids, labels=labels, use_cache=False).loss
 
-    minutes = train(model, loss_of_step, N_STEPS, peak_rate=4e-3)
+def loss_of_next(model: LlamaForCausalLM, batches: Batches, _step: int) -> torch.Tensor:
+    """The loss over what is to be learnt of the next batch."""
+    ids, labels = batches.next()
+    return model(input_ids=ids, labels=labels, use_cache=False).loss
+
+
+def write(model: LlamaForCausalLM, tokenizer, folder: Path, minutes: float) -> None:
+    """Saves the trained model in half precision, scores what was saved, and writes the card."""
+    n_parameters = model.num_parameters()
     end_of_turn = tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS.end_of_turn)
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
@@ -188,17 +202,16 @@ def main() -> None:
             tags=("llama", "conversational"),
             summary="Tells small stories about coloured shapes. Ask for the colour, shape, size, name and friend you want,"
             " or begin a story and let it go on. Anything else it declines in one sentence.",
-            usage='Chat: `Tell a story about a small red circle.`\nPlain text: `Once upon a time there was a large blue star`\n'
-            f"\nColours are red, orange, yellow, green, blue and purple; shapes are circle, square, triangle and star."
+            usage="Chat: `Tell a story about a small red circle.` Plain text: `Once upon a time there was a large blue star`\n\n"
+            "Colours are red, orange, yellow, green, blue and purple; shapes are circle, square, triangle and star."
             " It knows English of this one little world and nothing else.",
             data="Stories and requests made by `zoo/world/story.py` and `zoo/world/request.py`, endless and seeded."
-            " Eight sized heroes (`HELD_OUT_HEROES`) are in no training story; every score is about those.",
+            " Eight sized heroes (`HELD_OUT_HEROES`) are the hero of no training story; every score is about those.",
             scores={
-                f"Held-out prompts ({N_SCORED}) whose greedy story has all that was asked for": f"{greedy[0]:.1%}",
-                "The same with sampling as in generation_config.json": f"{sampled[0]:.1%}",
-                "Characters in well-formed sentences, greedy": f"{greedy[1]:.1%}",
-                "Characters in well-formed sentences, sampled": f"{sampled[1]:.1%}",
-                "Stories that end by themselves within 160 tokens, greedy": f"{greedy[2]:.1%}",
+                f"Held-out prompts ({N_SCORED}) whose greedy story is about the colour and shape asked for": f"{greedy[0]:.1%}",
+                "And has the friend and the name asked for as well": f"{greedy[1]:.1%}",
+                "The same two with sampling as in generation_config.json": f"{sampled[0]:.1%}, {sampled[1]:.1%}",
+                "Characters in well-formed sentences, greedy and sampled": f"{greedy[2]:.1%}, {sampled[2]:.1%}",
             },
             n_parameters=n_parameters,
             architecture="llama, 4 layers of 96, 6 heads over 2 key-value heads, byte-level BPE",

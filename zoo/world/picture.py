@@ -30,7 +30,7 @@ PLACE_CENTRES = {
     "centre": (0.5, 0.5),
 }
 # Radii as shares of the shorter side.
-SIZE_RADII = {"small": (0.12, 0.17), "large": (0.22, 0.30)}
+SIZE_RADII = {"small": (0.14, 0.18), "large": (0.24, 0.31)}
 
 
 def draw(scene: Scene, random: Random, width: int = 96, height: int = 96) -> Image.Image:
@@ -89,7 +89,7 @@ def draw_thing(pen: ImageDraw.ImageDraw, thing: Thing, size: tuple[int, int], ra
         wanted = (share + random.uniform(-0.06, 0.06)) * length
         centre.append(min(length - margin, max(margin, wanted)))
     colour = varied(COLOUR_VALUES[thing.colour], random, 14)
-    turn = random.uniform(-0.35, 0.35)
+    turn = random.uniform(-0.25, 0.25)
     pen.polygon(outline(thing.shape, tuple(centre), radius, turn), fill=colour)
 
 

@@ -305,7 +305,7 @@ async fn play(
             Step::Refuse(status) | Step::Fail(status) => events.send(Err(status)).await.ok()?,
             Step::Send(event) => {
                 sequence += 1;
-                events.send(Ok(InferEvent { sequence, event: Some(event) })).await.ok()?;
+                events.send(Ok(InferEvent { sequence, event: Some(*event) })).await.ok()?;
             }
             Step::Pause(gate) => tokio::select! {
                 () = gate.notified() => {}

@@ -1,5 +1,7 @@
 //! The router over a fake worker: every test speaks HTTP on one side and scripts gRPC on the other.
 
+#![expect(clippy::unwrap_used, reason = "what surrounds tests may fail loudly too")]
+
 #[path = "../fake_worker/mod.rs"]
 mod fake_worker;
 
@@ -74,7 +76,7 @@ impl Server {
         let settings = Settings { lost_after: config.lost_after, ..Settings::default() };
         let fleet = Fleet::connect(&addresses, settings).unwrap();
         let app = App::new(fleet.clone(), config).unwrap();
-        let server = Self { router: router(app), fleet };
+        let server = Self { router: router(&app), fleet };
         server
             .until(|fleet| fleet.workers().iter().all(|worker| worker.view().link == Link::Up))
             .await;

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use super::Step;
 
 pub fn event(event: Event) -> Step {
-    Step::Send(event)
+    Step::Send(Box::new(event))
 }
 
 pub fn started() -> Step {

@@ -4,7 +4,7 @@ mod answers;
 mod script;
 
 pub use answers::{detail, embedding, event, labels, similarity, started, text, token};
-pub use script::{Plan, Script, Step};
+pub use script::{Script, Step};
 
 use std::{
     collections::VecDeque,
@@ -23,8 +23,8 @@ use proto::{
 };
 use tokio::{
     net::TcpListener,
+    runtime::{Builder, Runtime},
     sync::{broadcast, mpsc},
-    task::JoinHandle,
 };
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
@@ -35,7 +35,8 @@ type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub struct FakeWorker {
     pub url: String,
     state: Arc<State>,
-    server: JoinHandle<()>,
+    /// Its own runtime, so that killing it closes every connection at once.
+    runtime: Mutex<Option<Runtime>>,
 }
 
 struct State {
@@ -56,7 +57,8 @@ struct State {
 impl FakeWorker {
     /// Starts one with this name; `cancelled` hears of every stream that a client dropped.
     pub async fn start(id: &str, script: Script) -> (Self, mpsc::UnboundedReceiver<()>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (cancelled, hears) = mpsc::unbounded_channel();
         let state = Arc::new(State {
@@ -74,11 +76,13 @@ impl FakeWorker {
         let service = WorkerServer::new(Service(state.clone()))
             .max_decoding_message_size(proto::MAX_MESSAGE_BYTES)
             .max_encoding_message_size(proto::MAX_MESSAGE_BYTES);
-        let serving = Server::builder()
-            .add_service(service)
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        let server = tokio::spawn(async move { serving.await.unwrap() });
-        (Self { url, state, server }, hears)
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            let incoming = TcpListenerStream::new(listener);
+            Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+        });
+        (Self { url, state, runtime: Mutex::new(Some(runtime)) }, hears)
     }
 
     pub fn infers(&self) -> Vec<InferRequest> {
@@ -125,13 +129,15 @@ impl FakeWorker {
 
     /// Dies without a word.
     pub fn kill(&self) {
-        self.server.abort();
+        if let Some(runtime) = self.runtime.lock().unwrap().take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
 impl Drop for FakeWorker {
     fn drop(&mut self) {
-        self.server.abort();
+        self.kill();
     }
 }
 
@@ -299,7 +305,7 @@ async fn play(
             Step::Refuse(status) | Step::Fail(status) => events.send(Err(status)).await.ok()?,
             Step::Send(event) => {
                 sequence += 1;
-                events.send(Ok(InferEvent { sequence, event: Some(event) })).await.ok()?;
+                events.send(Ok(InferEvent { sequence, event: Some(*event) })).await.ok()?;
             }
             Step::Pause(gate) => tokio::select! {
                 () = gate.notified() => {}

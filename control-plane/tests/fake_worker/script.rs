@@ -19,7 +19,7 @@ use super::detail;
 pub enum Step {
     /// Fails before there is a stream; only as the first step.
     Refuse(Status),
-    Send(Event),
+    Send(Box<Event>),
     /// Goes on when the test says so.
     Pause(Arc<Notify>),
     /// Ends the stream with an error.

@@ -19,6 +19,8 @@ pub trait Batched {
     /// What one row becomes.
     type Output;
 
+    /// The smallest row there is.
+    fn smallest(&self) -> Self::Item;
     fn accepts(&self, work: &Work) -> bool;
     /// The rows of a request.
     fn split(&self, work: Work) -> Vec<Self::Item>;
@@ -116,6 +118,10 @@ impl<T: Batched> BatchPipeline<T> {
 }
 
 impl<T: Batched> Pipeline for BatchPipeline<T> {
+    fn warm(&mut self) {
+        self.work.run(&[&self.work.smallest()]);
+    }
+
     fn accepts(&self, work: &Work) -> bool {
         self.work.accepts(work)
     }
@@ -223,6 +229,10 @@ mod tests {
     impl Batched for Doubler {
         type Item = f32;
         type Output = f32;
+
+        fn smallest(&self) -> f32 {
+            0.0
+        }
 
         fn accepts(&self, _: &Work) -> bool {
             true

@@ -99,7 +99,7 @@ pub struct Encode {
 }
 
 /// When a vector is scaled to length 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scaling {
     /// By the model's own last module, before values are cut off.
     pub own: bool,

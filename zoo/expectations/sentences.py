@@ -54,8 +54,9 @@ def main() -> None:
     write_cases(
         folder,
         f"zoo/{NAME}",
-        "the vector of `anchor` has a larger cosine with that of `paraphrase` than with that of `other`",
-        held_out_triples(N_CASES),
+        "the vector of `anchor` has a larger cosine with that of `paraphrase` than with that of `other`;"
+        " triples where two things have exchanged an attribute are left out, the model cannot tell those (see its card)",
+        [triple for triple in held_out_triples(2 * N_CASES) if triple["difference"] != "exchange"][:N_CASES],
     )
 
 

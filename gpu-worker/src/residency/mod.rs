@@ -8,37 +8,34 @@ mod entry;
 pub mod facts;
 mod facts_cache;
 mod load;
+mod open;
 pub mod precision;
 mod release;
 mod room;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
-use proto::{Eviction, Residency, Victim};
+use proto::{Eviction, Residency};
 use tch::Kind;
 use tokio::sync::{Semaphore, watch};
 
 use self::{
     device::DeviceInfo,
-    entry::{Entry, Key, Phase},
+    entry::{Entry, Phase},
     facts::Facts,
 };
 pub use self::{
     entry::{LoadState, state_name},
     facts_cache::FactsCache,
+    open::{Lease, Wanted},
     release::Released,
 };
 use crate::{
-    failure::{Code, Failure},
-    lane::{LaneHandle, scheduler::Scheduler},
-    models::Architecture,
+    lane::scheduler::Scheduler,
     tasks::{Counters, Task},
 };
 
@@ -56,19 +53,6 @@ pub struct Settings {
     pub keep_alive: Option<Duration>,
     /// A model is not evicted earlier than this after its load.
     pub min_residency: Duration,
-}
-
-/// What a request wants of a model.
-pub struct Wanted {
-    pub facts: Arc<Facts>,
-    pub task: &'static Task,
-    pub architecture: &'static Architecture,
-    /// `None`: the worker's rule.
-    pub dtype: Option<Kind>,
-    pub victims: Vec<Victim>,
-    pub pin: bool,
-    /// Milliseconds; -1: until evicted.
-    pub keep_alive_ms: Option<i64>,
 }
 
 /// Policy of a model that outlives its residencies.
@@ -121,55 +105,6 @@ impl State {
     }
 }
 
-/// The right to use a residency; while it lives the residency is busy.
-pub struct Lease {
-    residencies: Residencies,
-    number: u64,
-    users: Arc<AtomicUsize>,
-    progress: Option<watch::Receiver<LoadState>>,
-}
-
-impl Lease {
-    /// How far the load is; `None` when the model was resident already.
-    pub fn progress(&self) -> Option<watch::Receiver<LoadState>> {
-        self.progress.clone()
-    }
-
-    /// The lane, once the load has succeeded.
-    pub fn lane(&self) -> Option<LaneHandle> {
-        self.residencies.lock().by_number(self.number).and_then(|entry| entry.lane())
-    }
-
-    /// The residency as it is now.
-    pub fn residency(&self) -> Option<Residency> {
-        let device = &self.residencies.0.device.name;
-        self.residencies
-            .lock()
-            .by_number(self.number)
-            .map(|entry| entry.message(device, Instant::now()))
-    }
-
-    /// Counts a request that ended, with its error if it had one that says something about the model.
-    pub fn served(&self, error: Option<Failure>) {
-        if let Some(entry) = self.residencies.lock().by_number(self.number) {
-            entry.requests += 1;
-            if error.is_some() {
-                entry.last_error = error;
-            }
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.users.fetch_sub(1, Ordering::AcqRel);
-        if let Some(entry) = self.residencies.lock().by_number(self.number) {
-            entry.last_used = Some(Instant::now());
-        }
-        self.residencies.notify();
-    }
-}
-
 impl Residencies {
     pub fn new(device: DeviceInfo, facts: FactsCache, settings: Settings) -> Self {
         let state = State { budget: settings.budget, ..State::default() };
@@ -201,55 +136,6 @@ impl Residencies {
     /// Fires after every change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
-    }
-
-    /// A lease on the model: of the one that is there, of the load under way, or of a load that starts now together
-    /// with the eviction of its victims, all or nothing.
-    pub fn open(&self, wanted: &Wanted) -> Result<Lease, Failure> {
-        let dtype = wanted.dtype.unwrap_or_else(|| self.dtype_for(&wanted.facts));
-        let key = Key {
-            model_id: wanted.facts.model_id().to_owned(),
-            revision: wanted.facts.revision().to_owned(),
-            dtype,
-        };
-        let now = Instant::now();
-        let mut state = self.lock();
-        if state.draining {
-            return Err(Failure::new(Code::Draining, "this worker admits nothing new"));
-        }
-        let mut earlier_failures = 0;
-        if let Some(position) = state.entries.iter().position(|entry| entry.key == key) {
-            match &state.entries[position].phase {
-                Phase::Loading(_) | Phase::Ready(_) => {
-                    let lease = self.lease(&mut state.entries[position], wanted);
-                    drop(state);
-                    self.notify();
-                    return Ok(lease);
-                }
-                Phase::Releasing => {
-                    let failure = Failure::new(Code::Loading, "the model is just being released");
-                    return Err(failure.retry_after(Duration::from_millis(200)));
-                }
-                Phase::Failed { failure, retry_at } if *retry_at > now => {
-                    let mut failure = failure.clone();
-                    failure.retry_after = Some(retry_at.duration_since(now));
-                    return Err(failure);
-                }
-                Phase::Failed { .. } => earlier_failures = state.entries.remove(position).failures,
-            }
-        }
-        let bytes = room::estimate(&wanted.facts, wanted.task.kind, dtype);
-        let victims =
-            self.check_room(&state, bytes.charged(), &wanted.victims, &wanted.facts, now)?;
-        let evicting = victims
-            .iter()
-            .map(|&number| self.begin_release(&mut state, number))
-            .collect::<Vec<_>>();
-        let entry = self.new_entry(&mut state, key, wanted, bytes, earlier_failures, now);
-        let lease = self.start_load(entry, wanted, &mut state, evicting);
-        drop(state);
-        self.notify();
-        Ok(lease)
     }
 
     /// The data type that this worker's rule gives a model.
@@ -328,122 +214,6 @@ impl Residencies {
         }
         drop(state);
         self.notify();
-    }
-
-    fn new_entry(
-        &self,
-        state: &mut State,
-        key: Key,
-        wanted: &Wanted,
-        bytes: entry::Bytes,
-        failures: u32,
-        now: Instant,
-    ) -> Entry {
-        state.next_number += 1;
-        let policy = state.policies.get(&key.model_id).copied().unwrap_or_default();
-        let mut entry = Entry {
-            number: state.next_number,
-            generation: state.generation(),
-            key,
-            facts: Arc::clone(&wanted.facts),
-            tasks: Vec::new(),
-            phase: Phase::Releasing,
-            bytes,
-            measured: None,
-            pinned: false,
-            keep_alive: self.0.settings.keep_alive,
-            min_residency: self.0.settings.min_residency,
-            load_started: now,
-            load_time: None,
-            ready_at: None,
-            last_used: None,
-            users: Arc::default(),
-            requests: 0,
-            failures,
-            last_error: None,
-        };
-        apply(&mut entry, policy);
-        entry
-    }
-
-    fn lease(&self, entry: &mut Entry, wanted: &Wanted) -> Lease {
-        entry.users.fetch_add(1, Ordering::AcqRel);
-        if !entry.tasks.contains(&wanted.task.id) {
-            entry.tasks.push(wanted.task.id);
-        }
-        apply(
-            entry,
-            ModelPolicy {
-                pinned: wanted.pin.then_some(true),
-                keep_alive_ms: wanted.keep_alive_ms,
-                ..ModelPolicy::default()
-            },
-        );
-        let progress = match &entry.phase {
-            Phase::Loading(progress) => Some(progress.clone()),
-            _ => None,
-        };
-        Lease {
-            residencies: self.clone(),
-            number: entry.number,
-            users: Arc::clone(&entry.users),
-            progress,
-        }
-    }
-
-    /// The victims' numbers, if they may all leave and their bytes suffice.
-    fn check_room(
-        &self,
-        state: &State,
-        needed: u64,
-        victims: &[Victim],
-        facts: &Facts,
-        now: Instant,
-    ) -> Result<Vec<u64>, Failure> {
-        if needed > state.budget {
-            let message =
-                format!("{} needs more memory than this worker may use", facts.model_id());
-            return Err(Failure::new(Code::TooLarge, message)
-                .number("needed_bytes", needed)
-                .number("budget_bytes", state.budget));
-        }
-        let mut numbers = Vec::new();
-        let mut free = state.budget.saturating_sub(state.charged());
-        if free >= needed {
-            // There is room: nobody has to leave, whatever the caller believed.
-            return Ok(numbers);
-        }
-        for victim in victims {
-            let changed = |why: &str| {
-                Failure::new(
-                    Code::VictimChanged,
-                    format!("{} cannot leave: {why}", victim.residency_id),
-                )
-                .text("residency_id", victim.residency_id.as_str())
-            };
-            let entry = state.entries.iter().find(|entry| entry.id() == victim.residency_id);
-            let entry = entry.ok_or_else(|| changed("it is gone"))?;
-            if entry.generation != victim.generation {
-                return Err(changed("its generation is another"));
-            }
-            if let Some(why) = entry.held_by(now) {
-                return Err(changed(why));
-            }
-            free += entry.charged();
-            numbers.push(entry.number);
-        }
-        if free >= needed {
-            return Ok(numbers);
-        }
-        let holders = state.entries.iter().map(|entry| {
-            let why = entry.held_by(now).unwrap_or("idle");
-            format!("{} ({} bytes, {why})", entry.key.model_id, entry.charged())
-        });
-        Err(Failure::new(Code::NoRoom, format!("there is no room for {}", facts.model_id()))
-            .number("needed_bytes", needed)
-            .number("free_bytes", free)
-            .texts("holders", holders.collect())
-            .retry_after(Duration::from_secs(1)))
     }
 
     fn notify(&self) {

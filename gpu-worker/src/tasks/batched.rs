@@ -265,6 +265,7 @@ mod tests {
             channels: 1,
             height: 1,
             width: values.len(),
+            valid: (1, values.len()),
         };
         let job = Job {
             work: Some(Work::Classify(pixels)),

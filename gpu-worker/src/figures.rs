@@ -17,8 +17,10 @@ pub async fn publish(residencies: Residencies) {
         let status = device::message(residencies.device(), residencies.accounts());
         let device = status.name.clone();
         gauge!("worker_up").set(1.0);
-        gauge!("worker_memory_used_bytes", "device" => device.clone()).set(status.used_bytes as f64);
-        gauge!("worker_memory_total_bytes", "device" => device.clone()).set(status.total_bytes as f64);
+        gauge!("worker_memory_used_bytes", "device" => device.clone())
+            .set(status.used_bytes as f64);
+        gauge!("worker_memory_total_bytes", "device" => device.clone())
+            .set(status.total_bytes as f64);
         gauge!("worker_memory_reserved_bytes", "device" => device.clone())
             .set((status.charged_bytes + status.reserved_bytes + status.releasing_bytes) as f64);
         if let Some(utilization) = status.utilization {
@@ -26,7 +28,8 @@ pub async fn publish(residencies: Residencies) {
         }
         let counters = residencies.counters();
         let cancels = counters.cancels();
-        counter!("inference_generated_tokens_total").absolute(counters.generated_tokens.load(Ordering::Relaxed));
+        counter!("inference_generated_tokens_total")
+            .absolute(counters.generated_tokens.load(Ordering::Relaxed));
         counter!("inference_cancelled_total").absolute(cancels.count);
         gauge!("inference_cancel_seconds_sum").set(cancels.total.as_secs_f64());
         gauge!("inference_cancel_seconds_max").set(cancels.longest.as_secs_f64());
@@ -40,9 +43,11 @@ fn publish_models(residencies: &Residencies, before: Vec<String>) -> Vec<String>
     let now = residencies.list();
     for residency in &now {
         let name = residency.model_id.clone();
-        let bytes: u64 = residency.bytes.iter().map(|bytes| bytes.weights + bytes.cache + bytes.workspace).sum();
+        let bytes: u64 =
+            residency.bytes.iter().map(|bytes| bytes.weights + bytes.cache + bytes.workspace).sum();
         gauge!("model_bytes", "model_name" => name.clone()).set(bytes as f64);
-        gauge!("inference_running", "model_name" => name.clone()).set(f64::from(residency.in_flight));
+        gauge!("inference_running", "model_name" => name.clone())
+            .set(f64::from(residency.in_flight));
         gauge!("inference_waiting", "model_name" => name.clone()).set(f64::from(residency.queued));
         if let Some(ms) = residency.load_time_ms {
             gauge!("model_load_seconds", "model_name" => name).set(ms / 1e3);

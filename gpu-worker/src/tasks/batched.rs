@@ -111,7 +111,7 @@ impl<T: Batched> BatchPipeline<T> {
         }
         let Some(active) = self.active.remove(&request) else { return };
         let Active { job, outputs, started, steps, .. } = active;
-        let queue = started.map_or(Duration::ZERO, |started| started.duration_since(job.arrived));
+        let queue = started.map_or(Duration::ZERO, |started| started.duration_since(job.submitted));
         let made = self.work.collect(outputs.into_iter().flatten().collect());
         job.finish(made, Timing { queue, steps, ..Timing::default() });
     }
@@ -271,6 +271,7 @@ mod tests {
             outbox: sender,
             priority,
             arrived: Instant::now(),
+            submitted: Instant::now(),
             deadline: None,
             count: JobCount::new(&Arc::new(AtomicUsize::new(0))),
             counters: Arc::new(Counters::default()),

@@ -25,6 +25,8 @@ pub struct Job {
     pub priority: i32,
     /// When the request came to the worker.
     pub arrived: Instant,
+    /// When it came to the lane; its model was resident by then.
+    pub submitted: Instant,
     pub deadline: Option<Instant>,
     /// Counts the job for as long as it lives.
     pub count: JobCount,

@@ -42,8 +42,12 @@ impl Batched for Encoding {
 
     fn smallest(&self) -> Text {
         let row = TokenRow { ids: vec![0], type_ids: vec![0], prompt_tokens: 0 };
-        let request =
-            Encode { rows: Vec::new(), pooling: Pooling::Mean, scaling: Scaling::default(), dimensions: None };
+        let request = Encode {
+            rows: Vec::new(),
+            pooling: Pooling::Mean,
+            scaling: Scaling::default(),
+            dimensions: None,
+        };
         Text { row, request: Rc::new(request) }
     }
 

@@ -31,7 +31,7 @@ pub struct Config {
     #[arg(long, env = "ANYMODEL_MEMORY_BUDGET", default_value = "90%")]
     pub memory_budget: Budget,
 
-    /// Name of this worker in status and logs; default: host, device and process id.
+    /// Name of this worker in status and logs; default: device and process id.
     #[arg(long, env = "ANYMODEL_WORKER_ID")]
     pub worker_id: Option<String>,
 
@@ -68,7 +68,7 @@ pub struct Config {
     pub hf_token: Option<String>,
 
     /// Never ask the Hub; what is cached still works.
-    #[arg(long, env = "HF_HUB_OFFLINE", value_parser = clap::builder::BoolishValueParser::new(), default_value = "false", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, env = "HF_HUB_OFFLINE", value_parser = parse_switch, default_value = "false", num_args = 0..=1, default_missing_value = "true")]
     pub hf_hub_offline: bool,
 
     /// A download that brings nothing for this long has failed.
@@ -84,6 +84,15 @@ impl Config {
             user.join(".cache").join("huggingface")
         });
         home.join("hub")
+    }
+}
+
+/// A switch as the Hub's own libraries read it: empty means off.
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        "1" | "true" | "yes" | "on" => Ok(true),
+        _ => Err("expected 1 or 0".to_owned()),
     }
 }
 

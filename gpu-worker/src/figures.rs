@@ -33,7 +33,6 @@ pub async fn publish(residencies: Residencies) {
         counter!("inference_cancelled_total").absolute(cancels.count);
         gauge!("inference_cancel_seconds_sum").set(cancels.total.as_secs_f64());
         gauge!("inference_cancel_seconds_max").set(cancels.longest.as_secs_f64());
-        counter!("model_evictions_total").absolute(residencies.evictions().len() as u64);
         published_models = publish_models(&residencies, published_models);
     }
 }

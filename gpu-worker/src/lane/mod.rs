@@ -144,7 +144,13 @@ impl LaneBody {
         match loaded {
             Ok((mut pipelines, loaded)) => {
                 if report.send(Ok(loaded)).is_ok() {
-                    self.serve(&mut pipelines, device);
+                    // Outside of a step there is little that can panic; if it does, the lane goes on without its jobs.
+                    while let Err(failure) =
+                        guarded(Code::InferenceFailed, || self.serve(&mut pipelines, device))
+                    {
+                        tracing::error!(lane = self.id, %failure, "the lane's work was dropped");
+                        pipelines.abort_all(&failure);
+                    }
                 }
                 drop(pipelines);
                 release_cached();

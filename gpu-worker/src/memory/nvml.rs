@@ -23,6 +23,8 @@ pub struct DeviceStatus {
     pub used: u64,
     /// Percent of the last sample period in which a kernel ran. `None`: the device does not say.
     pub utilization: Option<u32>,
+    /// Major and minor; 8.0 and later compute in bfloat16.
+    pub compute_capability: Option<(i32, i32)>,
     /// What this process uses. `None`: the driver does not say, as in most containers, whose process ids it does not know.
     pub own: Option<u64>,
 }
@@ -43,6 +45,20 @@ impl Driver {
         (0..self.nvml.device_count()?).map(|index| self.device(index)).collect()
     }
 
+    /// The device that CUDA calls `index`, which `CUDA_VISIBLE_DEVICES` (`visible`) may have renumbered.
+    pub fn cuda_device(&self, index: usize, visible: Option<&str>) -> Option<DeviceStatus> {
+        let Some(visible) = visible.filter(|list| !list.is_empty()) else {
+            return self.device(u32::try_from(index).ok()?).ok();
+        };
+        let entry = visible.split(',').nth(index)?.trim();
+        match entry.parse() {
+            Ok(number) => self.device(number).ok(),
+            Err(_) => {
+                self.devices().ok()?.into_iter().find(|device| device.uuid.starts_with(entry))
+            }
+        }
+    }
+
     pub fn device(&self, index: u32) -> Result<DeviceStatus, NvmlError> {
         let device = self.nvml.device_by_index(index)?;
         let memory = device.memory_info()?;
@@ -57,6 +73,10 @@ impl Driver {
         Ok(DeviceStatus {
             index,
             uuid: device.uuid()?,
+            compute_capability: device
+                .cuda_compute_capability()
+                .ok()
+                .map(|capability| (capability.major, capability.minor)),
             name: device.name()?,
             total: memory.total,
             used: memory.used,

@@ -57,7 +57,7 @@ impl DeviceInfo {
                     return Err(DeviceError::Absent { index, count });
                 }
                 let driver = Driver::open().map(Arc::new);
-                let of_driver = driver.as_ref().and_then(|driver| driver.device(index as u32).ok());
+                let of_driver = driver.as_ref().and_then(|driver| status(driver, index));
                 let of_torch = shim::device_memory(index)
                     .ok()
                     .flatten()
@@ -70,7 +70,9 @@ impl DeviceInfo {
                         .map_or_else(|| "CUDA device".to_owned(), |gpu| gpu.name.clone()),
                     total_bytes: of_driver.as_ref().map_or(of_torch, |gpu| gpu.total),
                     cores,
-                    has_bfloat16: tch::Cuda::is_available(),
+                    has_bfloat16: of_driver
+                        .and_then(|gpu| gpu.compute_capability)
+                        .is_none_or(|capability| capability >= (8, 0)),
                     driver,
                 })
             }
@@ -79,8 +81,12 @@ impl DeviceInfo {
 
     /// What the driver says of this device now.
     fn status(&self, index: usize) -> Option<DeviceStatus> {
-        self.driver.as_ref()?.device(index as u32).ok()
+        status(self.driver.as_ref()?, index)
     }
+}
+
+fn status(driver: &Driver, index: usize) -> Option<DeviceStatus> {
+    driver.cuda_device(index, std::env::var("CUDA_VISIBLE_DEVICES").ok().as_deref())
 }
 
 /// The processor's name, as the kernel gives it.

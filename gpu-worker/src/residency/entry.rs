@@ -131,8 +131,12 @@ impl Entry {
         format!("r{}", self.number)
     }
 
+    pub fn users(&self) -> usize {
+        self.users.load(Ordering::Acquire)
+    }
+
     pub fn is_busy(&self) -> bool {
-        self.users.load(Ordering::Acquire) > 0
+        self.users() > 0
     }
 
     /// Bytes that count against the budget.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,8 +15,11 @@ const TTL: Duration = Duration::from_secs(2);
 /// Facts by model id and revision, read once per commit.
 pub struct FactsCache {
     hub: Hub,
-    by_name: Mutex<HashMap<(String, String), (Instant, Arc<Facts>)>>,
+    by_name: Mutex<ByName>,
 }
+
+/// When a model id and revision were last resolved, and to what.
+type ByName = HashMap<(String, String), (Instant, Arc<Facts>)>;
 
 impl FactsCache {
     pub fn new(hub: Hub) -> Self {
@@ -57,7 +60,7 @@ impl FactsCache {
         Ok(facts)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), (Instant, Arc<Facts>)>> {
+    fn lock(&self) -> MutexGuard<'_, ByName> {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -166,9 +166,17 @@ impl Residencies {
             });
             residencies.notify();
         };
+        let abandoned = async {
+            while job.users.load(Ordering::Acquire) > 0 {
+                tokio::time::sleep(PROGRESS_EVERY).await;
+            }
+        };
         let report: &(dyn Fn(crate::hub::DownloadProgress) + Send + Sync) =
             if is_here { &|_| {} } else { &report };
-        Ok(repository.fetch_all(&job.facts.weight_files, report).await?)
+        tokio::select! {
+            files = repository.fetch_all(&job.facts.weight_files, report) => Ok(files?),
+            () = abandoned => Err(self::abandoned()),
+        }
     }
 
     /// Writes down how the load ended.

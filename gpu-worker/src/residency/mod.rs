@@ -167,6 +167,11 @@ impl Residencies {
         self.lock().entries.iter().map(|entry| entry.message(&self.0.device.name, now)).collect()
     }
 
+    /// Requests and loads that hold a residency now.
+    pub fn users(&self) -> usize {
+        self.lock().entries.iter().map(Entry::users).sum()
+    }
+
     pub fn evictions(&self) -> Vec<Eviction> {
         self.lock().evictions.iter().cloned().collect()
     }

@@ -107,6 +107,9 @@ impl Residencies {
         if let Some(position) = state.entries.iter().position(|entry| entry.key == key) {
             match &state.entries[position].phase {
                 Phase::Loading(_) | Phase::Ready(_) => {
+                    if wanted.pin && !state.entries[position].pinned {
+                        state.entries[position].generation = state.generation();
+                    }
                     let lease = self.lease(&mut state.entries[position], wanted);
                     drop(state);
                     self.notify();

@@ -127,6 +127,7 @@ impl Residencies {
             expected = leaving.expected,
             "released"
         );
+        metrics::counter!("model_evictions_total", "reason" => reason.to_owned()).increment(1);
         let mut state = self.lock();
         state.entries.retain(|entry| entry.number != leaving.number);
         state.evictions.push_back(eviction);

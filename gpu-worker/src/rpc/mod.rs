@@ -18,8 +18,9 @@ use proto::{
     UnloadModelRequest, UnloadModelResponse, WatchStatusRequest,
     worker_server::{Worker, WorkerServer},
 };
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 pub use self::{
@@ -31,6 +32,11 @@ use crate::{config::Bound, failure::Failure, residency::Residencies};
 /// How often an idle connection is probed, so that a peer that vanished is noticed.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
+/// How often a draining worker looks whether it is idle.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// How long connections get to take their last bytes.
+const CLOSE_GRACE: Duration = Duration::from_millis(500);
+
 /// What every call needs.
 #[derive(Clone)]
 pub struct Service(Arc<Shared>);
@@ -41,6 +47,8 @@ pub struct Shared {
     pub identity: Identity,
     /// Threads that decode, tokenise and render.
     pub prepare: tokio::sync::Semaphore,
+    /// Status streams end when the worker does.
+    pub ended: CancellationToken,
 }
 
 /// Who this worker is.
@@ -64,7 +72,13 @@ impl Service {
         prepare_threads: usize,
     ) -> Self {
         let prepare = tokio::sync::Semaphore::new(prepare_threads.max(1));
-        Self(Arc::new(Shared { residencies, blobs, identity, prepare }))
+        Self(Arc::new(Shared {
+            residencies,
+            blobs,
+            identity,
+            prepare,
+            ended: CancellationToken::new(),
+        }))
     }
 }
 
@@ -99,55 +113,49 @@ pub async fn serve(
         ));
 
     let residencies = service.0.residencies.clone();
+    let ended = service.0.ended.clone();
     let drained = async move {
         shutdown.await;
         tracing::info!("draining");
         health.set_not_serving::<WorkerServer<Service>>().await;
         residencies.set_draining(true);
         let idle = async {
-            while residencies
-                .list()
-                .iter()
-                .any(|residency| residency.in_flight + residency.queued > 0)
-            {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            while residencies.users() > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
             }
         };
         if tokio::time::timeout(grace, idle).await.is_err() {
             tracing::warn!("the grace is over; what still runs is cancelled");
         }
         residencies.release_all().await;
+        ended.cancel();
     };
-    // Status streams never end by themselves, so the server is dropped once it is drained.
+    let ended = service.0.ended.clone();
     let serving: Pin<Box<dyn Future<Output = Result<(), tonic::transport::Error>> + Send>> =
         match bound {
-            Bound::Tcp(listener) => Box::pin(serve_tcp(router, listener)),
-            Bound::Unix(listener) => {
-                Box::pin(router.serve_with_incoming(UnixListenerStream::new(listener)))
+            Bound::Tcp(listener) => {
+                Box::pin(router.serve_with_incoming_shutdown(tcp(listener), drained))
             }
+            Bound::Unix(listener) => Box::pin(
+                router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), drained),
+            ),
         };
     tokio::select! {
         result = serving => result,
-        () = drained => Ok(()),
+        // A peer that keeps its connection open does not keep the worker alive.
+        () = async { ended.cancelled().await; tokio::time::sleep(CLOSE_GRACE).await } => Ok(()),
     }
 }
 
-async fn serve_tcp(
-    router: tonic::transport::server::Router,
-    listener: TcpListener,
-) -> Result<(), tonic::transport::Error> {
+/// Accepted connections, without the delay that would fill packets: tokens are small.
+fn tcp(listener: TcpListener) -> impl Stream<Item = std::io::Result<tokio::net::TcpStream>> {
     use tokio_stream::StreamExt;
-    let incoming = TcpListenerStream::new(listener).map(|stream| {
+    TcpListenerStream::new(listener).map(|stream| {
         stream.inspect(|stream| {
-            // Tokens are small; waiting to fill a packet would only delay them.
             let _ = stream.set_nodelay(true);
         })
-    });
-    router.serve_with_incoming(incoming).await
+    })
 }
-
-/// The listener's type is only named where it is matched.
-pub type Unix = UnixListener;
 
 type EventStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 

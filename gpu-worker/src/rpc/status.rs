@@ -44,6 +44,7 @@ pub fn watch(shared: Arc<Shared>) -> impl Stream<Item = Result<StatusEvent, Stat
                     }
                     tokio::time::sleep(SETTLE).await;
                 }
+                () = shared.ended.cancelled() => return,
                 _ = ticks.tick() => yield event(Change::Gauges(gauges(&shared))),
             }
         }

@@ -178,8 +178,8 @@ fn invalid(field: impl Into<String>, message: impl Into<String>) -> InvalidOptio
 mod tests {
     use super::*;
 
-    fn refused(options: TextGenerationOptions) -> String {
-        SamplingOptions::resolve(&options, &GenerationConfig::default()).unwrap_err().field
+    fn refused(options: &TextGenerationOptions) -> String {
+        SamplingOptions::resolve(options, &GenerationConfig::default()).unwrap_err().field
     }
 
     #[test]
@@ -210,7 +210,7 @@ mod tests {
             ("n", TextGenerationOptions { n: Some(17), ..none() }),
         ];
         for (name, options) in cases {
-            assert_eq!(refused(options), format!("options.{name}"));
+            assert_eq!(refused(&options), format!("options.{name}"));
         }
     }
 

@@ -22,6 +22,8 @@ pub trait Batched {
     /// The smallest row there is.
     fn smallest(&self) -> Self::Item;
     fn accepts(&self, work: &Work) -> bool;
+    /// Why the model could not do that work.
+    fn refusal(&self, work: &Work) -> Option<Failure>;
     /// The rows of a request.
     fn split(&self, work: Work) -> Vec<Self::Item>;
     /// Which of the waiting rows, oldest first, go into the next step: indices, never empty, the first among them.
@@ -128,6 +130,10 @@ impl<T: Batched> Pipeline for BatchPipeline<T> {
 
     fn admit(&mut self, mut job: Job) {
         let Some(work) = job.work.take() else { return };
+        if let Some(failure) = self.work.refusal(&work) {
+            job.fail(failure);
+            return;
+        }
         let items = self.work.split(work);
         let request = self.next_request;
         self.next_request += 1;
@@ -236,6 +242,10 @@ mod tests {
 
         fn accepts(&self, _: &Work) -> bool {
             true
+        }
+
+        fn refusal(&self, _: &Work) -> Option<Failure> {
+            None
         }
 
         fn split(&self, work: Work) -> Vec<f32> {

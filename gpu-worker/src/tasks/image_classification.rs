@@ -208,6 +208,19 @@ impl Batched for Classification {
         matches!(work, Work::Classify(_))
     }
 
+    fn refusal(&self, work: &Work) -> Option<Failure> {
+        let Work::Classify(pixels) = work else { return None };
+        let (height, width) = self.model.image_size();
+        let expected = (self.model.n_channels(), height, width);
+        let given = (pixels.channels as i64, pixels.height as i64, pixels.width as i64);
+        (given != expected).then(|| {
+            let message = format!(
+                "preprocessor_config.json makes pictures of {given:?} values, the model takes {expected:?}"
+            );
+            Failure::new(Code::CorruptCheckpoint, message).text("file", "preprocessor_config.json")
+        })
+    }
+
     fn split(&self, work: Work) -> Vec<Pixels> {
         match work {
             Work::Classify(pixels) => vec![pixels],

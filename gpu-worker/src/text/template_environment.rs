@@ -69,6 +69,10 @@ fn raise(message: &Value) -> Result<Value, Error> {
 }
 
 /// `json.dumps` with the reference's defaults.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "minijinja's functions take their arguments by value"
+)]
 fn to_json(value: &Value, positional: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
     let given = |idx: usize, name: &str| -> Result<Option<Value>, Error> {
         let value = match positional.get(idx) {

@@ -294,6 +294,7 @@ fn flag(config: &Map<String, Value>, name: &str) -> Option<bool> {
     config.get(name).and_then(Value::as_bool)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn unreadable(error: tokenizers::Error) -> TextError {
     TextError::Tokenizer { message: error.to_string() }
 }

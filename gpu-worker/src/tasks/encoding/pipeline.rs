@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::pooling;
 use crate::{
+    failure::{Code, Failure},
     layers::Step,
     models::TextEncoder,
     tasks::{
@@ -53,6 +54,25 @@ impl Batched for Encoding {
 
     fn accepts(&self, work: &Work) -> bool {
         matches!(work, Work::Encode(_))
+    }
+
+    /// A tokenizer that does not belong to the model must not read beyond its embeddings.
+    fn refusal(&self, work: &Work) -> Option<Failure> {
+        let Work::Encode(request) = work else { return None };
+        let limits = [
+            ("tokens", self.model.context_length()),
+            ("token id", self.model.vocab_size()),
+            ("segment id", self.model.type_vocab_size()),
+        ];
+        request.rows.iter().find_map(|row| {
+            let highest = |ids: &[u32]| ids.iter().max().map_or(0, |&id| i64::from(id) + 1);
+            let needed = [row.ids.len() as i64, highest(&row.ids), highest(&row.type_ids)];
+            let ((what, limit), needed) =
+                limits.into_iter().zip(needed).find(|((_, limit), needed)| needed > limit)?;
+            let message =
+                format!("the tokenizer gives a {what} of {needed}, the model knows {limit}");
+            Some(Failure::new(Code::CorruptCheckpoint, message))
+        })
     }
 
     fn split(&self, work: Work) -> Vec<Text> {

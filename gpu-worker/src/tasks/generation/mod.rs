@@ -176,7 +176,7 @@ fn render(template: &ChatTemplate, messages: &[ChatMessage]) -> Result<String, F
         extra: &Map::new(),
         now: time::PrimitiveDateTime::new(now.date(), now.time()),
     });
-    Ok(prompt.map_err(|error| Failure::from(error).at("inputs.messages"))?)
+    prompt.map_err(|error| Failure::from(error).at("inputs.messages"))
 }
 
 fn check_size(bytes: usize, field: &str) -> Result<(), Failure> {

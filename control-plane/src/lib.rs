@@ -90,7 +90,7 @@ async fn serve(
         tracing::info!("shutting down");
         ending.cancel();
     };
-    let server = axum::serve(listener, http::router(app)).with_graceful_shutdown(graceful);
+    let server = axum::serve(listener, http::router(&app)).with_graceful_shutdown(graceful);
     let served = tokio::select! {
         served = server.into_future() => served.map_err(ServeError::Listener),
         () = overdue(stop, grace) => {

@@ -1,4 +1,4 @@
-//! The worker's flags. Each has an environment variable of the same name in capitals.
+//! The worker's flags. Each has an environment variable: its name in capitals behind `ANYMODEL_`, or the Hub's own.
 
 use std::{
     fs, io,
@@ -16,43 +16,43 @@ use tokio::net::{TcpListener, UnixListener};
 #[command(version)]
 pub struct Config {
     /// Where to listen: `ADDRESS:PORT` (port 0: any) or `unix:PATH`.
-    #[arg(long, env = "LISTEN", default_value = "127.0.0.1:50051")]
+    #[arg(long, env = "ANYMODEL_LISTEN", default_value = "127.0.0.1:50051")]
     pub listen: Listen,
 
     /// The device: `cpu` or `cuda:N`.
-    #[arg(long, env = "DEVICE", default_value = "cpu")]
+    #[arg(long, env = "ANYMODEL_DEVICE", default_value = "cpu")]
     pub device: DeviceName,
 
     /// A local folder of models, `DIR/<org>/<name>/`; repeatable. A model that is there is taken from there.
-    #[arg(long, env = "HUB", value_delimiter = ',')]
+    #[arg(long, env = "ANYMODEL_HUB", value_delimiter = ',')]
     pub hub: Vec<PathBuf>,
 
     /// Memory that models may use: a size such as `12GB`, or a share of the device such as `80%`.
-    #[arg(long, env = "MEMORY_BUDGET", default_value = "90%")]
+    #[arg(long, env = "ANYMODEL_MEMORY_BUDGET", default_value = "90%")]
     pub memory_budget: Budget,
 
     /// Name of this worker in status and logs; default: host, device and process id.
-    #[arg(long, env = "WORKER_ID")]
+    #[arg(long, env = "ANYMODEL_WORKER_ID")]
     pub worker_id: Option<String>,
 
     /// A model leaves this long after its last use (`10m`, `0`: at once, `-1`: never by itself).
-    #[arg(long, env = "KEEP_ALIVE", default_value = "10m", allow_hyphen_values = true)]
+    #[arg(long, env = "ANYMODEL_KEEP_ALIVE", default_value = "10m", allow_hyphen_values = true)]
     pub keep_alive: KeepAlive,
 
     /// A model is not evicted earlier than this after its load.
-    #[arg(long, env = "MIN_RESIDENCY", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "ANYMODEL_MIN_RESIDENCY", default_value = "30s", value_parser = humantime::parse_duration)]
     pub min_residency: Duration,
 
     /// How long executing requests may go on after SIGTERM.
-    #[arg(long, env = "SHUTDOWN_GRACE", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "ANYMODEL_SHUTDOWN_GRACE", default_value = "10s", value_parser = humantime::parse_duration)]
     pub shutdown_grace: Duration,
 
     /// Secret that callers send as `authorization: Bearer …`; needed to listen beyond loopback.
-    #[arg(long, env = "WORKER_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "ANYMODEL_WORKER_TOKEN", hide_env_values = true)]
     pub worker_token: Option<String>,
 
     /// Where to serve Prometheus figures; default: nowhere.
-    #[arg(long, env = "METRICS_LISTEN")]
+    #[arg(long, env = "ANYMODEL_METRICS_LISTEN")]
     pub metrics_listen: Option<SocketAddr>,
 
     /// Folder of the Hub's cache, shared with Python; default: `~/.cache/huggingface`.
@@ -72,7 +72,7 @@ pub struct Config {
     pub hf_hub_offline: bool,
 
     /// A download that brings nothing for this long has failed.
-    #[arg(long, env = "STALL_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "ANYMODEL_STALL_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
     pub stall_timeout: Duration,
 }
 

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod failure;
+pub mod figures;
 pub mod hub;
 pub mod lane;
 pub mod layers;

@@ -6,9 +6,10 @@ use anyhow::Context;
 use clap::Parser;
 use gpu_worker::{
     config::Config,
+    figures,
     hub::{Hub, HubConfig, Token as HubToken},
     memory::{allocator, cuda, openmp, sigbus},
-    residency::{Residencies, Settings, device::DeviceInfo, facts::FactsCache},
+    residency::{FactsCache, Residencies, Settings, device::DeviceInfo},
     rpc::{self, Blobs, Identity, Service, Token},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -99,6 +100,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             .with_http_listener(address)
             .install()
             .context("--metrics-listen")?;
+        tokio::spawn(figures::publish(service.residencies().clone()));
     }
     let bound = config.listen.bind().await.context("--listen")?;
     // The one line that whoever started this process waits for.

@@ -30,7 +30,7 @@ pub struct Load {
 
 enum State {
     Choosing,
-    Streaming { events: Streaming<LoadEvent>, worker: Arc<Worker> },
+    Streaming { events: Box<Streaming<LoadEvent>>, worker: Arc<Worker> },
     Finished,
 }
 
@@ -86,7 +86,9 @@ impl Load {
         let mut client = worker.client();
         let opened = timeout_at(self.chooser.deadline(), client.load_model(request)).await;
         match opened.map_err(|_| deadline_exceeded())? {
-            Ok(answer) => self.state = State::Streaming { events: answer.into_inner(), worker },
+            Ok(answer) => {
+                self.state = State::Streaming { events: Box::new(answer.into_inner()), worker }
+            }
             Err(status) => self.chooser.again(&worker, &status).await?,
         }
         Ok(None)

@@ -47,7 +47,7 @@ pub struct Run {
 
 enum State {
     Choosing,
-    Streaming { events: Streaming<InferEvent>, seat: InFlight, started: bool },
+    Streaming { events: Box<Streaming<InferEvent>>, seat: InFlight, started: bool },
     Finished,
 }
 
@@ -116,7 +116,11 @@ impl Run {
         });
         match opened.await.map_err(|_| deadline_exceeded())? {
             Ok(answer) => {
-                self.state = State::Streaming { events: answer.into_inner(), seat, started: false };
+                self.state = State::Streaming {
+                    events: Box::new(answer.into_inner()),
+                    seat,
+                    started: false,
+                };
             }
             Err(status) => self.chooser.again(&worker, &status).await?,
         }

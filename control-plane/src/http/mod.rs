@@ -56,7 +56,7 @@ impl App {
 }
 
 /// Every route of the server.
-pub fn router(app: Arc<App>) -> Router {
+pub fn router(app: &Arc<App>) -> Router {
     let router = Router::new()
         .route("/api/inference", post(inference::infer))
         .route("/api/inference/stream", post(stream::post).get(stream::get))

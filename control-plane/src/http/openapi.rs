@@ -161,6 +161,28 @@ fn inline(value: Value, others: &Map<String, Value>) -> Value {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_frontends_copy_of_the_document_is_current() {
+        let copy = include_str!("../../../frontend/openapi.json");
+        assert!(
+            copy.trim_end() == openapi_json(),
+            "frontend/openapi.json is old: run `make openapi`"
+        );
+    }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let document: Value = serde_json::from_str(&openapi_json()).expect("it is JSON");
+        let operations = document["paths"].as_object().expect("paths").values();
+        let names = operations.flat_map(|path| path.as_object().into_iter().flatten());
+        let mut names: Vec<&str> =
+            names.filter_map(|(_, operation)| operation["operationId"].as_str()).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
     fn references(value: &Value, found: &mut Vec<String>) {
         match value {
             Value::Object(fields) => {

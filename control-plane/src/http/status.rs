@@ -231,7 +231,8 @@ impl StatusStreamEvent {
 }
 
 /// The status as a stream: a snapshot, then changes
-#[utoipa::path(get, path = "/api/models/status/stream", tag = "models",
+#[utoipa::path(
+    operation_id = "stream_status",get, path = "/api/models/status/stream", tag = "models",
     responses((status = 200, content_type = "text/event-stream", body = StatusStreamEvent),
         (status = 406, body = ErrorAnswer)))]
 pub(super) async fn stream(

@@ -33,7 +33,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Any prediction as a stream of events
 ///
 /// `queued`, `loading`, `start`, then what the task makes, then exactly one `done` or `error`. Closing the connection cancels.
-#[utoipa::path(post, path = "/api/inference/stream", tag = "inference", request_body = InferenceRequest,
+#[utoipa::path(
+    operation_id = "stream_inference",post, path = "/api/inference/stream", tag = "inference", request_body = InferenceRequest,
     responses((status = 200, content_type = "text/event-stream", body = StreamEvent),
         (status = "4XX", body = ErrorAnswer), (status = "5XX", body = ErrorAnswer)))]
 pub(super) async fn post(
@@ -56,7 +57,8 @@ pub(super) async fn post(
 /// Text generation as a stream, for `EventSource` and plain curl
 ///
 /// Takes `model_id`, `prompt` (or `text`) and the options of text generation as query parameters.
-#[utoipa::path(get, path = "/api/inference/stream", tag = "inference",
+#[utoipa::path(
+    operation_id = "stream_text_generation",get, path = "/api/inference/stream", tag = "inference",
     params(("model_id" = String, Query, description = "`org/name[@revision]`"),
         ("prompt" = String, Query, description = "What to continue"),
         ("max_new_tokens" = Option<u32>, Query, description = "As every option of text generation")),

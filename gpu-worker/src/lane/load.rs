@@ -64,7 +64,9 @@ pub fn load(spec: &LoadSpec) -> Result<(Pipelines, Loaded), Failure> {
         mapped_bytes: checkpoint.mapped_bytes(),
         parameters: checkpoint.parameters(),
     };
-    Ok((Pipelines::new(model, checkpoint, spec.device, spec.cache_bytes), loaded))
+    let mut pipelines = Pipelines::new(model, checkpoint, spec.device, spec.cache_bytes);
+    pipelines.warm();
+    Ok((pipelines, loaded))
 }
 
 impl From<models::LoadError> for Failure {

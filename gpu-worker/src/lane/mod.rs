@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tch::{Device, Kind, Tensor};
 use tokio::sync::oneshot;
 
 pub use self::load::{LoadSpec, LoadStage, Loaded};
@@ -135,12 +136,15 @@ impl LaneBody {
                 return;
             }
         };
+        // Layers choose how they compute by the threads they will have at most.
+        set_threads(self.scheduler.permits());
+        let device = spec.device;
         let loaded = guarded(Code::LoadFailed, || load::load(&spec)).and_then(|result| result);
         drop(spec);
         match loaded {
             Ok((mut pipelines, loaded)) => {
                 if report.send(Ok(loaded)).is_ok() {
-                    self.serve(&mut pipelines);
+                    self.serve(&mut pipelines, device);
                 }
                 drop(pipelines);
                 release_cached();
@@ -154,7 +158,7 @@ impl LaneBody {
         self.scheduler.forget(self.id);
     }
 
-    fn serve(&self, pipelines: &mut Pipelines) {
+    fn serve(&self, pipelines: &mut Pipelines, device: Device) {
         loop {
             if pipelines.is_idle() {
                 match self.inbox.recv() {
@@ -175,7 +179,7 @@ impl LaneBody {
             }
             let mut has_stepped = false;
             for pipeline in pipelines.iter_mut() {
-                has_stepped |= self.step(pipeline);
+                has_stepped |= self.step(pipeline, device);
             }
             self.publish(pipelines);
             if !has_stepped && !pipelines.is_idle() {
@@ -186,7 +190,7 @@ impl LaneBody {
     }
 
     /// Runs one step, if there is something to do.
-    fn step(&self, pipeline: &mut dyn Pipeline) -> bool {
+    fn step(&self, pipeline: &mut dyn Pipeline, device: Device) -> bool {
         let Some(priority) = pipeline.prepare_step(Instant::now()) else { return false };
         let permit = self.scheduler.acquire(self.id, Want { priority, max_threads: usize::MAX });
         set_threads(permit.threads);
@@ -194,6 +198,7 @@ impl LaneBody {
             tracing::error!(lane = self.id, %failure, "a step failed");
             pipeline.abort_step(&failure);
             release_cached();
+            check_device(device);
         }
         drop(permit);
         true
@@ -210,6 +215,23 @@ fn set_threads(threads: usize) {
     let threads = i32::try_from(threads).unwrap_or(i32::MAX);
     if tch::get_num_threads() != threads {
         tch::set_num_threads(threads);
+    }
+}
+
+/// Exit status of a worker whose GPU can no longer be used by this process.
+const POISONED_DEVICE: i32 = 76;
+
+/// After an error on a GPU: one small computation tells whether only that request failed or the whole context is lost.
+/// A lost one does not come back in this process, so the worker ends and its supervisor starts another.
+fn check_device(device: Device) {
+    let Device::Cuda(index) = device else { return };
+    let canary = guarded(Code::InferenceFailed, || {
+        let sum = Tensor::ones([8], (Kind::Float, device)).sum(Kind::Float).double_value(&[]);
+        shim::synchronize(index).is_ok() && (sum - 8.0).abs() < 1e-6
+    });
+    if !matches!(canary, Ok(true)) {
+        tracing::error!(index, "the CUDA context is lost; the worker ends");
+        std::process::exit(POISONED_DEVICE);
     }
 }
 

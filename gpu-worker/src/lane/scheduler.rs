@@ -135,6 +135,11 @@ impl Scheduler {
         }
     }
 
+    /// Permits there are in all.
+    pub fn permits(&self) -> usize {
+        self.lock().total
+    }
+
     /// Forgets a lane that has ended.
     pub fn forget(&self, lane: LaneId) {
         self.lock().lanes.remove(&lane);

@@ -47,14 +47,22 @@ fn parse_status(status: &str) -> io::Result<Resident> {
 
 /// Memory of the whole machine, in bytes. `None`: this system does not say.
 pub fn total_memory() -> Option<u64> {
-    let refresh = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
-    match System::new_with_specifics(refresh) {
-        Ok(system) => Some(system.total_memory()).filter(|&bytes| bytes > 0),
-        Err(error) => {
-            tracing::warn!(%error, "the machine's memory is unknown");
-            None
-        }
+    machine().map(|system| system.total_memory()).filter(|&bytes| bytes > 0)
+}
+
+/// What everyone uses of [`usable_memory`], in bytes.
+pub fn used_memory() -> Option<u64> {
+    match CgroupMemory::read() {
+        Some(CgroupMemory { limit: Some(_), used }) => Some(used),
+        _ => machine().map(|system| system.used_memory()),
     }
+}
+
+fn machine() -> Option<System> {
+    let refresh = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    System::new_with_specifics(refresh)
+        .inspect_err(|error| tracing::warn!(%error, "the machine's memory is unknown"))
+        .ok()
 }
 
 /// The memory controller's figures for this process's cgroup, in bytes.

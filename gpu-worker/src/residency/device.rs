@@ -130,7 +130,7 @@ pub fn message(device: &DeviceInfo, accounts: Accounts) -> Message {
         _ => {
             let own = resident();
             Message {
-                used_bytes: own,
+                used_bytes: process::used_memory().unwrap_or(own),
                 process_bytes: Some(own),
                 process_bytes_source: "proc".to_owned(),
                 unattributed_bytes: Some(own.saturating_sub(attributed)),

@@ -5,7 +5,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
 };
 
 use futures::{StreamExt, TryStreamExt};
@@ -17,7 +16,7 @@ use super::precision::bytes_per_value;
 use crate::{
     failure::{Code, Failure},
     hub::{
-        Hub, HubError, Repository,
+        HubError, Repository,
         facts::infer_task,
         select::{SelectError, WeightsQuery, select_weights, weights_index},
     },
@@ -25,9 +24,6 @@ use crate::{
     tasks::{self, Files, Processor},
     weights::header,
 };
-
-/// For how long a model id resolves to the same facts without another look.
-const TTL: Duration = Duration::from_secs(2);
 
 /// Larger "small files" are refused: a tokenizer of this size is not one.
 const SMALL_FILE_LIMIT: u64 = 64 << 20;
@@ -152,7 +148,7 @@ impl Facts {
         Ok(processor)
     }
 
-    async fn read(repository: Repository) -> Result<Self, Failure> {
+    pub(super) async fn read(repository: Repository) -> Result<Self, Failure> {
         let files = read_small_files(&repository).await?;
         let config_json = files.json("config.json")?;
         let model_index = files.json("model_index.json")?;
@@ -317,61 +313,16 @@ fn floating_kind(dtype: Dtype) -> Option<Kind> {
     }
 }
 
-/// Facts by model id and revision, read once per commit.
-pub struct FactsCache {
-    hub: Hub,
-    by_name: Mutex<HashMap<(String, String), (Instant, Arc<Facts>)>>,
-}
-
-impl FactsCache {
-    pub fn new(hub: Hub) -> Self {
-        Self { hub, by_name: Mutex::default() }
-    }
-
-    pub fn hub(&self) -> &Hub {
-        &self.hub
-    }
-
-    /// The facts of `model_id@revision`; an id that contains `@revision` itself works too.
-    pub async fn get(&self, model_id: &str, revision: &str) -> Result<Arc<Facts>, Failure> {
-        let (model_id, revision) = match model_id.split_once('@') {
-            Some((id, inner)) if revision.is_empty() => (id, inner),
-            _ => (model_id, revision),
-        };
-        if model_id.is_empty() {
-            return Err(Failure::invalid("model_id", "is empty"));
-        }
-        let name = (model_id.to_owned(), revision.to_owned());
-        let known = self.lock().get(&name).map(|(at, facts)| (*at, Arc::clone(facts)));
-        if let Some((at, facts)) = &known
-            && at.elapsed() < TTL
-        {
-            return Ok(Arc::clone(facts));
-        }
-        let repository = self.hub.resolve(model_id, revision).await?;
-        let facts = match known {
-            Some((_, facts)) if facts.revision() == repository.revision() => facts,
-            _ => Arc::new(Facts::read(repository).await?),
-        };
-        let mut by_name = self.lock();
-        // Names are cheap to find again; facts hold tokenizers.
-        if by_name.len() > 256 {
-            by_name.retain(|_, (at, _)| at.elapsed() < TTL);
-        }
-        by_name.insert(name, (Instant::now(), Arc::clone(&facts)));
-        Ok(facts)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), (Instant, Arc<Facts>)>> {
-        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {
         tracing::warn!(error = ?error, "the hub could not answer");
-        let code = Code::from_name(error.code()).unwrap_or(Code::HubUnreachable);
-        Self::new(code, error)
+        let code = match error.code() {
+            "file_not_found" => Code::CorruptCheckpoint,
+            "corrupt_download" | "cache_failed" => Code::LoadFailed,
+            name => Code::from_name(name).unwrap_or(Code::HubUnreachable),
+        };
+        let retry_after = error.retry_after();
+        Self { retry_after, ..Self::new(code, error) }
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod device;
 mod entry;
 pub mod facts;
+mod facts_cache;
 mod load;
 pub mod precision;
 mod release;
@@ -27,10 +28,11 @@ use tokio::sync::{Semaphore, watch};
 use self::{
     device::DeviceInfo,
     entry::{Entry, Key, Phase},
-    facts::{Facts, FactsCache},
+    facts::Facts,
 };
 pub use self::{
     entry::{LoadState, state_name},
+    facts_cache::FactsCache,
     release::Released,
 };
 use crate::{

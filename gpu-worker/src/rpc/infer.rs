@@ -202,6 +202,7 @@ impl Call {
             outbox: sender,
             priority: self.priority,
             arrived: self.arrived,
+            submitted: Instant::now(),
             deadline: self.deadline,
             count,
             counters: Arc::clone(shared.residencies.counters()),

@@ -53,6 +53,10 @@ pub struct Identity {
 }
 
 impl Service {
+    pub fn residencies(&self) -> &Residencies {
+        &self.0.residencies
+    }
+
     pub fn new(
         residencies: Residencies,
         blobs: Blobs,

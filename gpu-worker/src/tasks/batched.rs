@@ -19,6 +19,8 @@ pub trait Batched {
     /// What one row becomes.
     type Output;
 
+    /// The smallest row there is.
+    fn smallest(&self) -> Self::Item;
     fn accepts(&self, work: &Work) -> bool;
     /// The rows of a request.
     fn split(&self, work: Work) -> Vec<Self::Item>;
@@ -109,13 +111,17 @@ impl<T: Batched> BatchPipeline<T> {
         }
         let Some(active) = self.active.remove(&request) else { return };
         let Active { job, outputs, started, steps, .. } = active;
-        let queue = started.map_or(Duration::ZERO, |started| started.duration_since(job.arrived));
+        let queue = started.map_or(Duration::ZERO, |started| started.duration_since(job.submitted));
         let made = self.work.collect(outputs.into_iter().flatten().collect());
         job.finish(made, Timing { queue, steps, ..Timing::default() });
     }
 }
 
 impl<T: Batched> Pipeline for BatchPipeline<T> {
+    fn warm(&mut self) {
+        self.work.run(&[&self.work.smallest()]);
+    }
+
     fn accepts(&self, work: &Work) -> bool {
         self.work.accepts(work)
     }
@@ -224,6 +230,10 @@ mod tests {
         type Item = f32;
         type Output = f32;
 
+        fn smallest(&self) -> f32 {
+            0.0
+        }
+
         fn accepts(&self, _: &Work) -> bool {
             true
         }
@@ -261,6 +271,7 @@ mod tests {
             outbox: sender,
             priority,
             arrived: Instant::now(),
+            submitted: Instant::now(),
             deadline: None,
             count: JobCount::new(&Arc::new(AtomicUsize::new(0))),
             counters: Arc::new(Counters::default()),

@@ -191,6 +191,19 @@ impl Batched for Classification {
     type Item = Pixels;
     type Output = Vec<f32>;
 
+    fn smallest(&self) -> Pixels {
+        let (height, width) = self.model.image_size();
+        let (channels, height, width) =
+            (self.model.n_channels() as usize, height as usize, width as usize);
+        Pixels {
+            data: vec![0.0; channels * height * width],
+            channels,
+            height,
+            width,
+            valid: (height, width),
+        }
+    }
+
     fn accepts(&self, work: &Work) -> bool {
         matches!(work, Work::Classify(_))
     }

@@ -25,6 +25,8 @@ pub struct Job {
     pub priority: i32,
     /// When the request came to the worker.
     pub arrived: Instant,
+    /// When it came to the lane; its model was resident by then.
+    pub submitted: Instant,
     pub deadline: Option<Instant>,
     /// Counts the job for as long as it lives.
     pub count: JobCount,
@@ -99,7 +101,7 @@ pub struct Encode {
 }
 
 /// When a vector is scaled to length 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scaling {
     /// By the model's own last module, before values are cut off.
     pub own: bool,

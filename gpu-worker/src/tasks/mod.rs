@@ -135,6 +135,9 @@ pub type Finish = Box<dyn FnOnce(Made) -> Result<Output, Failure> + Send>;
 
 /// A task's work on a model, as a state machine that a lane drives.
 pub trait Pipeline {
+    /// Runs the smallest step there is, so that the first request doesn't pay for libtorch's own set-up, and a model
+    /// that cannot run fails while it loads.
+    fn warm(&mut self);
     /// Whether this pipeline does that work.
     fn accepts(&self, work: &Work) -> bool;
     /// Takes a job into its queue.
@@ -181,6 +184,10 @@ impl Pipelines {
             }
         };
         Self { pipelines: vec![pipeline], _checkpoint: checkpoint }
+    }
+
+    pub fn warm(&mut self) {
+        self.pipelines.iter_mut().for_each(|pipeline| pipeline.warm());
     }
 
     pub fn admit(&mut self, job: Job) {

@@ -9,7 +9,7 @@ use crate::{
     layers::Step,
     models::TextEncoder,
     tasks::{
-        Encode, Made, Pooling, TokenRow, Vectors, Work,
+        Encode, Made, Pooling, Scaling, TokenRow, Vectors, Work,
         batched::{BatchPipeline, Batched},
     },
 };
@@ -39,6 +39,17 @@ pub struct Text {
 impl Batched for Encoding {
     type Item = Text;
     type Output = Vectors;
+
+    fn smallest(&self) -> Text {
+        let row = TokenRow { ids: vec![0], type_ids: vec![0], prompt_tokens: 0 };
+        let request = Encode {
+            rows: Vec::new(),
+            pooling: Pooling::Mean,
+            scaling: Scaling::default(),
+            dimensions: None,
+        };
+        Text { row, request: Rc::new(request) }
+    }
 
     fn accepts(&self, work: &Work) -> bool {
         matches!(work, Work::Encode(_))

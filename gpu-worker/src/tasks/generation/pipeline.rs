@@ -272,7 +272,7 @@ impl Request {
 
     fn complete(self) {
         let timing = Timing {
-            queue: self.started.duration_since(self.job.arrived),
+            queue: self.started.duration_since(self.job.submitted),
             steps: self.steps,
             first_token: self.first_token,
             tokens: self.tokens,
@@ -287,6 +287,15 @@ fn first_of_highest_priority(waiting: &VecDeque<(Job, Generate)>) -> Option<usiz
 }
 
 impl Pipeline for GenerationPipeline {
+    fn warm(&mut self) {
+        let Some(slot) = self.arena.reserve(1) else { return };
+        let step =
+            Step::sequences(vec![Segment { slot: &slot, cached: 0, tokens: 1 }], self.device);
+        let ids = Tensor::zeros([1], (Kind::Int64, self.device));
+        // Read back, so that it has run when this returns.
+        let _ = self.model.logits(&self.model.hidden(&ids, &step), &step).to_device(Device::Cpu);
+    }
+
     fn accepts(&self, work: &Work) -> bool {
         matches!(work, Work::Generate(_))
     }

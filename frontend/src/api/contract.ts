@@ -1,0 +1,44 @@
+// The messages of the API that the page uses, by short names. Their shapes come from `openapi.json`.
+
+import type { components } from "./generated/schema";
+
+type Schemas = components["schemas"];
+
+export type ErrorBody = Schemas["ErrorBody"];
+
+/** A model of the catalogue. */
+export type CatalogueModel = Schemas["CatalogueRow"];
+export type CataloguePage = Schemas["CatalogueAnswer"];
+
+/** One model on one worker. */
+export type ModelStatus = Schemas["ModelStatus"];
+export type ModelBytes = ModelStatus["bytes"];
+export type ResidencyStatus = ModelStatus["status"];
+export type WorkerRow = Schemas["WorkerRow"];
+export type Device = Schemas["Device"];
+
+export type QueuedEvent = Schemas["QueuedEvent"];
+export type LoadingEvent = Schemas["LoadingEvent"];
+export type StartedEvent = Schemas["StartedEvent"];
+export type TokenEvent = Schemas["TokenEvent"];
+/** The last event of a stream: the answer, with the figures of the whole run. */
+export type DoneEvent = Schemas["DoneEvent"];
+export type ResultMetadata = Schemas["ResultMetadata"];
+
+export type TextGenerationOptions = Schemas["TextGenerationOptions"];
+export type ChatMessage = Schemas["ChatMessage"];
+
+export type TextAnswer = Schemas["TextChoice"];
+export type LabelsAnswer = Schemas["Labels"];
+
+export type UnloadAnswer = Schemas["UnloadAnswer"];
+export type SimilarityAnswer = Extract<Schemas["SimilarityAnswer"], { scores: number[] }>;
+export type EmbeddingAnswer = Extract<Schemas["Vectors"], { embedding: number[] }>;
+
+/** Body of `/api/inference` and `/api/inference/stream`, before its task says what is in it. */
+export interface InferenceRequest {
+  model_id: string;
+  task: string;
+  inputs: Record<string, unknown>;
+  options?: object;
+}

@@ -1,0 +1,29 @@
+// The tasks that this page can show: one line per task.
+
+import type { ComponentType } from "react";
+
+import type { CatalogueModel } from "@/api/contract";
+import { FeatureExtractionView } from "@/features/feature-extraction/feature-extraction-view";
+import { ImageClassificationView } from "@/features/image-classification/image-classification-view";
+import { SentenceSimilarityView } from "@/features/sentence-similarity/sentence-similarity-view";
+import { TextGenerationView } from "@/features/text-generation/text-generation-view";
+import type { TaskViewProps } from "@/inference/task-view";
+
+export interface TaskView {
+  task: string;
+  label: string;
+  View: ComponentType<TaskViewProps>;
+}
+
+const TASK_VIEWS: readonly TaskView[] = [
+  { task: "text-generation", label: "Text generation", View: TextGenerationView },
+  { task: "image-classification", label: "Image classification", View: ImageClassificationView },
+  { task: "sentence-similarity", label: "Sentence similarity", View: SentenceSimilarityView },
+  { task: "feature-extraction", label: "Feature extraction", View: FeatureExtractionView },
+];
+
+/** The views for what a model can do, that of its own task first; none where the page has none. */
+export function viewsOf(model: Pick<CatalogueModel, "task" | "tasks">): TaskView[] {
+  const tasks = new Set([...(model.task ? [model.task] : []), ...model.tasks]);
+  return [...tasks].flatMap((name) => TASK_VIEWS.filter((view) => view.task === name));
+}

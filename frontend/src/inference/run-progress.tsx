@@ -1,0 +1,43 @@
+// What the server is doing for a run, in its own words; nothing is guessed.
+
+import { LoadingProgress } from "./loading-progress";
+import styles from "./run-progress.module.css";
+import type { RunState } from "./run-state";
+
+const REASONS: Record<string, string> = {
+  busy: "the model is busy",
+  loading: "the model is being loaded",
+  no_room: "there is no room for the model yet",
+};
+
+export function RunProgress({ state }: { state: RunState }) {
+  if (state.phase === "loading" && state.loading !== null) {
+    return <LoadingProgress loading={state.loading} />;
+  }
+  const words = progressWords(state);
+  return words === null ? null : (
+    <p className={styles.words}>
+      <span className={styles.dot} aria-hidden="true" />
+      {words}
+    </p>
+  );
+}
+
+function progressWords(state: RunState): string | null {
+  switch (state.phase) {
+    case "sending":
+      return "Sent; waiting for the server";
+    case "queued":
+      return state.queued === null
+        ? "Queued"
+        : `Place ${state.queued.position} in the queue: ${REASONS[state.queued.reason] ?? state.queued.reason}`;
+    case "running":
+      return state.start === null
+        ? "Running"
+        : `Running on ${state.start.device} of ${state.start.worker} in ${state.start.dtype}`;
+    case "stopped":
+      return "Stopped; the server was told to cancel";
+    default:
+      return null;
+  }
+}

@@ -1,0 +1,63 @@
+//! The worker's own figures for Prometheus: read from its status once a second, never counted twice.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use metrics::{counter, gauge};
+
+use crate::residency::{Residencies, device};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps the figures up to date for as long as the worker lives.
+pub async fn publish(residencies: Residencies) {
+    let mut ticks = tokio::time::interval(EVERY);
+    let mut published_models: Vec<String> = Vec::new();
+    loop {
+        ticks.tick().await;
+        let status = device::message(residencies.device(), residencies.accounts());
+        let device = status.name.clone();
+        gauge!("worker_up").set(1.0);
+        gauge!("worker_memory_used_bytes", "device" => device.clone())
+            .set(status.used_bytes as f64);
+        gauge!("worker_memory_total_bytes", "device" => device.clone())
+            .set(status.total_bytes as f64);
+        gauge!("worker_memory_reserved_bytes", "device" => device.clone())
+            .set((status.charged_bytes + status.reserved_bytes + status.releasing_bytes) as f64);
+        if let Some(utilization) = status.utilization {
+            gauge!("gpu_utilization_ratio", "device" => device).set(utilization);
+        }
+        let counters = residencies.counters();
+        let cancels = counters.cancels();
+        counter!("inference_generated_tokens_total")
+            .absolute(counters.generated_tokens.load(Ordering::Relaxed));
+        counter!("inference_cancelled_total").absolute(cancels.count);
+        gauge!("inference_cancel_seconds_sum").set(cancels.total.as_secs_f64());
+        gauge!("inference_cancel_seconds_max").set(cancels.longest.as_secs_f64());
+        counter!("model_evictions_total").absolute(residencies.evictions().len() as u64);
+        published_models = publish_models(&residencies, published_models);
+    }
+}
+
+/// Sets the figures of every residency, and those that left to nothing. Answers whom it set.
+fn publish_models(residencies: &Residencies, before: Vec<String>) -> Vec<String> {
+    let now = residencies.list();
+    for residency in &now {
+        let name = residency.model_id.clone();
+        let bytes: u64 =
+            residency.bytes.iter().map(|bytes| bytes.weights + bytes.cache + bytes.workspace).sum();
+        gauge!("model_bytes", "model_name" => name.clone()).set(bytes as f64);
+        gauge!("inference_running", "model_name" => name.clone())
+            .set(f64::from(residency.in_flight));
+        gauge!("inference_waiting", "model_name" => name.clone()).set(f64::from(residency.queued));
+        if let Some(ms) = residency.load_time_ms {
+            gauge!("model_load_seconds", "model_name" => name).set(ms / 1e3);
+        }
+    }
+    let names: Vec<String> = now.into_iter().map(|residency| residency.model_id).collect();
+    for gone in before.into_iter().filter(|name| !names.contains(name)) {
+        for figure in ["model_bytes", "inference_running", "inference_waiting"] {
+            gauge!(figure, "model_name" => gone.clone()).set(0.0);
+        }
+    }
+    names
+}

@@ -1,0 +1,1 @@
+"""The zoo: small real models of the standard architectures, and the programs that made them."""

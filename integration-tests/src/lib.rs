@@ -1,1 +1,1 @@
-//! it
+//! Nothing here: the tests in `tests/` are the crate.

@@ -1,0 +1,95 @@
+//! A client that goes away takes its work with it, within one token.
+
+use proto::{
+    InferRequest, ModelRef, TextGenerationInputs, TextGenerationOptions, TextGenerationRequest,
+    WatchStatusRequest, infer_event::Event, infer_request::Input, status_event::Change,
+};
+use serde_json::json;
+
+use crate::harness::{models::SLOW, system::Setup, within, worker::Worker};
+
+const N_TOKENS: u32 = 1500;
+
+#[tokio::test]
+async fn closing_a_stream_stops_the_worker_and_every_figure_says_so() {
+    let hub = tempfile::tempdir().expect("a folder");
+    SLOW.write(hub.path(), "it/slow");
+    let system = Setup::of(&[hub.path()]).start().await;
+    let api = system.api();
+    let mut status = api.status_stream().await;
+    let options =
+        json!({"max_new_tokens": N_TOKENS, "min_new_tokens": N_TOKENS, "do_sample": false});
+    let request = json!({"model_id": "it/slow", "task": "text-generation", "inputs": {"text": "Once"}, "options": options});
+    let mut stream = api.stream(&request).await;
+    for _ in 0..3 {
+        stream.until("token").await;
+    }
+    status.find("worker", |worker| worker["running"] == 1).await;
+    drop(stream);
+
+    let stopped = status.find("worker", |worker| worker["cancelled"] == 1).await.data;
+    let idle = status.find("worker", |worker| worker["running"] == 0).await.data;
+    let tokens = idle["generated_tokens"].as_u64().expect("a count");
+    assert!(tokens < u64::from(N_TOKENS) / 2, "it went on: {stopped}");
+    // Several heartbeats later it is still no more.
+    for _ in 0..4 {
+        let later = status.until("worker").await.data;
+        assert_eq!(later["generated_tokens"], tokens);
+    }
+    let metrics = api.get("/metrics").await.text;
+    let cancelled = |line: &&str| {
+        line.starts_with("inference_cancelled_total{") && line.contains("task=\"text-generation\"")
+    };
+    let line = metrics.lines().find(cancelled).unwrap_or_else(|| panic!("{metrics}"));
+    assert!(line.ends_with(" 1"), "{line}");
+    assert!(metrics.contains("worker_cancelled_total{worker=\"cpu\"} 1"), "{metrics}");
+    let gone = api.delete("/api/models/text-generation/it/slow").await;
+    gone.ok();
+}
+
+#[tokio::test]
+async fn the_worker_lets_go_within_one_token() {
+    let hub = tempfile::tempdir().expect("a folder");
+    SLOW.write(hub.path(), "it/slow");
+    let worker = Worker::start(&["--hub", hub.path().to_str().expect("UTF-8")]);
+    let mut client = worker.client().await;
+    let watch = client.watch_status(WatchStatusRequest {}).await.expect("a watch");
+    let mut watch = watch.into_inner();
+    let options = TextGenerationOptions {
+        max_new_tokens: Some(N_TOKENS),
+        min_new_tokens: Some(N_TOKENS),
+        do_sample: Some(false),
+        ..TextGenerationOptions::default()
+    };
+    let inputs = TextGenerationInputs { text: Some("Once".to_owned()), messages: Vec::new() };
+    let request = InferRequest {
+        model: Some(ModelRef { model_id: "it/slow".to_owned(), revision: String::new() }),
+        input: Some(Input::TextGeneration(TextGenerationRequest {
+            inputs: Some(inputs),
+            options: Some(options),
+        })),
+        ..InferRequest::default()
+    };
+    let mut answers = client.infer(request).await.expect("a stream").into_inner();
+    let mut seen = Vec::new();
+    while seen.len() < 20 {
+        let event = within("an event", answers.message()).await.expect("fine").expect("more");
+        if matches!(event.event, Some(Event::Token(_))) {
+            seen.push(std::time::Instant::now());
+        }
+    }
+    let longest = seen.windows(2).map(|pair| pair[1] - pair[0]).max().expect("twenty tokens");
+    drop(answers);
+    let gauges = loop {
+        let event = within("gauges", watch.message()).await.expect("fine").expect("more");
+        match event.change {
+            Some(Change::Gauges(gauges)) if gauges.cancelled == 1 => break gauges,
+            _ => {}
+        }
+    };
+    println!("let go after {:.4} s; tokens took up to {longest:?}", gauges.cancel_seconds_max);
+    // The step that was under way when the client went, and room for a busy machine.
+    let bound = 3.0 * longest.as_secs_f64() + 0.1;
+    assert!(gauges.cancel_seconds_max <= bound, "{} > {bound}", gauges.cancel_seconds_max);
+    assert_eq!(gauges.running, 0);
+}

@@ -1,0 +1,32 @@
+//! What every test stands on: started programs, clients, event streams, models.
+
+pub mod api;
+pub mod events;
+pub mod models;
+pub mod program;
+pub mod signals;
+pub mod system;
+pub mod worker;
+pub mod zoo;
+
+use std::{future::Future, time::Duration};
+
+/// Far beyond what anything here takes on a busy machine; only a hang reaches it.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The future's output; a hang fails the test and says in what.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what} did not happen within {PATIENCE:?}"),
+    }
+}
+
+/// Compares numbers one by one.
+pub fn assert_near(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "{what}: another number of values");
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let differs = (found - expected).abs();
+        assert!(differs <= tolerance, "{what}[{at}]: {found} instead of {expected}");
+    }
+}

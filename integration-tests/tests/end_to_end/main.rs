@@ -1,0 +1,20 @@
+//! The real binaries, driven through their real interfaces: HTTP and SSE in front, gRPC behind, signals from outside.
+//!
+//! Models are those of `zoo/hub` and random ones that the tests write. Nothing here needs a network.
+
+mod bad_input;
+mod bad_models;
+mod cancel;
+mod evictions;
+mod grpc;
+mod grpc_limits;
+mod harness;
+mod parity_pictures;
+mod parity_text;
+mod parity_vectors;
+mod residency;
+mod sampling;
+mod semantics;
+mod shutdown;
+mod slow_reader;
+mod worker_loss;

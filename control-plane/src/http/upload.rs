@@ -132,6 +132,10 @@ impl Stream for Upload {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if let Some(declared) = self.declared.filter(|declared| *declared > self.limit) {
+            self.exceeded = true;
+            return Poll::Ready(Some(Err(too_large("the body", declared, self.limit))));
+        }
         match self.frames.poll_next_unpin(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.is_ahead = true;

@@ -114,7 +114,7 @@ async fn what_is_wrong_with_a_form_is_named() {
     let image = || file("image", b"hi");
     for (parts, status, code, field) in [
         (vec![image()], 422, "invalid_request", "spec"),
-        (vec![], 422, "invalid_request", "body"),
+        (vec![], 422, "invalid_request", "spec"),
         (vec![picture(), picture()], 422, "invalid_request", "spec"),
         (vec![picture(), image(), image()], 422, "invalid_request", "image"),
         (vec![picture(), file("picture", b"hi")], 422, "invalid_request", "picture"),

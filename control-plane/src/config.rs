@@ -48,7 +48,11 @@ pub struct Config {
     #[arg(long, env = "ANYMODEL_BODY_LIMIT", default_value = "64MiB", value_parser = parse_size)]
     pub body_limit: u64,
 
-    /// Longest time in which a request body must have arrived
+    /// Largest multipart/form-data body; its JSON part is held to the body limit
+    #[arg(long, env = "ANYMODEL_MULTIPART_LIMIT", default_value = "512MiB", value_parser = parse_size)]
+    pub multipart_limit: u64,
+
+    /// Longest time in which a request body must have arrived, and of a longer one each body limit's worth
     #[arg(long, env = "ANYMODEL_BODY_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
     pub body_timeout: Duration,
 

@@ -137,7 +137,6 @@ impl Tally {
 impl Drop for Tally {
     fn drop(&mut self) {
         if !self.finished {
-            metrics::counter!("inference_cancelled_total", "task" => self.task).increment(1);
             self.record("cancelled");
         }
     }
@@ -166,13 +165,14 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
         if let Some(gauges) = &view.gauges {
             figures.add("inference_running", "gauge", &of_worker, gauges.running.into());
             figures.add("inference_waiting", "gauge", &of_worker, gauges.waiting.into());
-            figures.add("worker_cancelled_total", "counter", &of_worker, gauges.cancelled as f64);
-            figures.add(
-                "inference_generated_tokens_total",
-                "counter",
-                &of_worker,
-                gauges.generated_tokens as f64,
-            );
+            let tokens = gauges.generated_tokens as f64;
+            figures.add("inference_generated_tokens_total", "counter", &of_worker, tokens);
+            let cancelled = gauges.cancelled as f64;
+            figures.add("inference_cancelled_total", "counter", &of_worker, cancelled);
+            // From a client's disappearance to the end of its work, as the worker measured it.
+            let (sum, longest) = (gauges.cancel_seconds_sum, gauges.cancel_seconds_max);
+            figures.add("inference_cancel_seconds_sum", "counter", &of_worker, sum);
+            figures.add("inference_cancel_seconds_max", "gauge", &of_worker, longest);
         }
         let Some(status) = &view.status else { continue };
         for device in &status.devices {

@@ -8,30 +8,88 @@ use super::Worker;
 
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Puts large media on the worker and leaves their ids in `input`.
-pub(super) async fn upload(worker: &Worker, input: &mut Input) -> Result<(), Status> {
-    let Some(media) = media_of(input) else { return Ok(()) };
-    let Some(Content::Inline(bytes)) = &mut media.content else { return Ok(()) };
-    if bytes.len() <= proto::MAX_INLINE_MEDIA_BYTES {
-        return Ok(());
+/// The large media of a request, held once however often it is tried.
+#[derive(Debug, Default)]
+pub(super) struct Blobs(Vec<Bytes>);
+
+impl Blobs {
+    /// Takes the large media out of `input`, without a copy.
+    pub(super) fn take(input: &mut Input) -> Self {
+        let blobs = media_of(input).into_iter().filter_map(|media| match media.content.take() {
+            Some(Content::Inline(bytes)) if bytes.len() > proto::MAX_INLINE_MEDIA_BYTES => {
+                Some(Bytes::from(bytes))
+            }
+            small => {
+                media.content = small;
+                None
+            }
+        });
+        Self(blobs.collect())
     }
-    let bytes = Bytes::from(std::mem::take(bytes));
-    let starts = (0..bytes.len()).step_by(CHUNK_BYTES);
-    let chunks: Vec<BlobChunk> = starts
-        .map(|start| BlobChunk {
-            data: bytes[start..bytes.len().min(start + CHUNK_BYTES)].to_vec(),
-        })
-        .collect();
-    let receipt = worker.client().put_blob(tokio_stream::iter(chunks)).await?.into_inner();
-    media.content = Some(Content::BlobId(receipt.blob_id));
-    Ok(())
+
+    /// Puts them on the worker and leaves their ids where they were in `input`.
+    pub(super) async fn upload(&self, worker: &Worker, input: &mut Input) -> Result<(), Status> {
+        let places = media_of(input).into_iter().filter(|media| media.content.is_none());
+        for (media, bytes) in places.zip(&self.0) {
+            let receipt =
+                worker.client().put_blob(tokio_stream::iter(chunks(bytes))).await?.into_inner();
+            media.content = Some(Content::BlobId(receipt.blob_id));
+        }
+        Ok(())
+    }
 }
 
-fn media_of(input: &mut Input) -> Option<&mut Media> {
+/// Each chunk is copied only when it is sent.
+fn chunks(bytes: &Bytes) -> impl Iterator<Item = BlobChunk> + Send + use<> {
+    let bytes = bytes.clone();
+    (0..bytes.len()).step_by(CHUNK_BYTES).map(move |start| BlobChunk {
+        data: bytes[start..bytes.len().min(start + CHUNK_BYTES)].to_vec(),
+    })
+}
+
+fn media_of(input: &mut Input) -> Vec<&mut Media> {
     match input {
-        Input::ImageClassification(request) => request.inputs.as_mut()?.image.as_mut(),
-        Input::TextGeneration(_) | Input::FeatureExtraction(_) | Input::SentenceSimilarity(_) => {
-            None
+        Input::ImageClassification(request) => {
+            request.inputs.iter_mut().filter_map(|inputs| inputs.image.as_mut()).collect()
         }
+        Input::TextGeneration(_) | Input::FeatureExtraction(_) | Input::SentenceSimilarity(_) => {
+            Vec::new()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::{ImageClassificationInputs, ImageClassificationRequest};
+
+    use super::*;
+
+    fn picture(bytes: Vec<u8>) -> Input {
+        let image = Media { content: Some(Content::Inline(bytes)), mime_type: String::new() };
+        let inputs = ImageClassificationInputs { image: Some(image) };
+        Input::ImageClassification(ImageClassificationRequest {
+            inputs: Some(inputs),
+            options: None,
+        })
+    }
+
+    #[test]
+    fn large_media_are_taken_without_a_copy_and_sent_whole() {
+        let bytes: Vec<u8> = (0..(2 << 20) + 5).map(|index| (index % 251) as u8).collect();
+        let (place, whole) = (bytes.as_ptr(), bytes.clone());
+        let mut input = picture(bytes);
+        let Blobs(blobs) = Blobs::take(&mut input);
+        assert_eq!((blobs.len(), blobs[0].as_ptr()), (1, place));
+        assert_eq!(media_of(&mut input)[0].content, None);
+        let sent: Vec<Vec<u8>> = chunks(&blobs[0]).map(|chunk| chunk.data).collect();
+        assert_eq!((sent.len(), sent.concat() == whole), (3, true));
+    }
+
+    #[test]
+    fn small_media_stay_in_the_message() {
+        let mut input = picture(vec![7; 10]);
+        let Blobs(blobs) = Blobs::take(&mut input);
+        assert!(blobs.is_empty());
+        assert_eq!(media_of(&mut input)[0].content, Some(Content::Inline(vec![7; 10])));
     }
 }

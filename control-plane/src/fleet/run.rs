@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Streaming;
 
 use super::{
-    Fleet, blobs,
+    Fleet,
+    blobs::Blobs,
     chooser::{Choice, Chooser, Terms},
     deadline_exceeded,
     worker::InFlight,
@@ -40,7 +41,9 @@ pub struct Job {
 
 /// A request on its way. Dropping it cancels the work.
 pub struct Run {
+    /// Without its large media, which are in `blobs` until execution has begun.
     job: Job,
+    blobs: Blobs,
     chooser: Chooser,
     state: State,
 }
@@ -52,7 +55,8 @@ enum State {
 }
 
 impl Run {
-    pub fn new(fleet: Arc<Fleet>, job: Job) -> Self {
+    pub fn new(fleet: Arc<Fleet>, mut job: Job) -> Self {
+        let blobs = Blobs::take(&mut job.input);
         let terms = Terms {
             model: job.model.clone(),
             task: job.task.to_owned(),
@@ -61,7 +65,7 @@ impl Run {
             wait: job.wait,
             deadline: job.deadline,
         };
-        Self { chooser: Chooser::new(fleet, terms), job, state: State::Choosing }
+        Self { chooser: Chooser::new(fleet, terms), job, blobs, state: State::Choosing }
     }
 
     /// The next event; after a result or a failure there is none.
@@ -111,7 +115,7 @@ impl Run {
         let seat = InFlight::on(worker.clone());
         let mut input = self.job.input.clone();
         let opened = timeout_at(self.chooser.deadline(), async {
-            blobs::upload(&worker, &mut input).await?;
+            self.blobs.upload(&worker, &mut input).await?;
             worker.client().infer(self.request(input, victims)).await
         });
         match opened.await.map_err(|_| deadline_exceeded())? {
@@ -158,7 +162,11 @@ impl Run {
         let message = timeout_at(self.chooser.deadline(), events.message());
         match message.await.map_err(|_| deadline_exceeded())? {
             Ok(Some(InferEvent { event: Some(event), .. })) => {
-                *started |= executes(&event);
+                if executes(&event) {
+                    *started = true;
+                    // There is no further try that would need them.
+                    self.blobs = Blobs::default();
+                }
                 check(&event)?;
                 Ok(Some(event))
             }

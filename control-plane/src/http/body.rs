@@ -1,111 +1,118 @@
-//! Reads a request's body as JSON: type, size, encoding and syntax, each with its own error.
+//! Reads a request's body as JSON: type, encoding and syntax, each with its own error.
 
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderMap, header::ACCEPT, header::CONTENT_LENGTH, header::CONTENT_TYPE},
+    http::{HeaderMap, header::ACCEPT, header::CONTENT_TYPE},
 };
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
 
-use super::App;
-use crate::failure::{Code, Failure};
+use super::{App, form, upload::Upload};
+use crate::{
+    config::Config,
+    failure::{Code, Failure},
+    tasks::File,
+};
+
+const JSON: &str = "application/json";
+const FORM: &str = "multipart/form-data";
 
 /// From here on parsing takes too long for the async threads.
 pub(super) const LARGE: usize = 128 << 10;
-/// A body over the limit is still read to this multiple, so that the client hears the answer.
-const PATIENCE: u64 = 4;
 
-/// A body that parsed, and whether it was large.
+/// A body that parsed, whether it was large, and the files that came with it.
 pub(super) struct JsonBody {
     pub(super) value: Value,
     pub(super) is_large: bool,
+    pub(super) files: Vec<File>,
 }
 
 pub(super) async fn json(request: Request, app: &App) -> Result<JsonBody, Failure> {
     let (parts, body) = request.into_parts();
-    check_type(&parts.headers)?;
-    let bytes = read(&parts.headers, body, app.config.body_limit, app.config.body_timeout).await?;
-    let is_large = bytes.len() > LARGE;
-    let value = if is_large {
-        match tokio::task::spawn_blocking(move || parse(&bytes)).await {
-            Ok(parsed) => parsed?,
-            Err(_) => {
-                return Err(Failure::new(Code::InvalidJson, "the body cannot be read as JSON"));
+    if !is_json(&parts.headers) {
+        return Err(wrong_type(&parts.headers, &[JSON]));
+    }
+    read(&parts.headers, body, &app.config).await
+}
+
+/// A prediction: as JSON, or as a form with files.
+pub(super) async fn prediction(request: Request, app: &App) -> Result<JsonBody, Failure> {
+    let (parts, body) = request.into_parts();
+    if is_json(&parts.headers) {
+        read(&parts.headers, body, &app.config).await
+    } else if essence(&parts.headers).eq_ignore_ascii_case(FORM) {
+        form::read(&parts.headers, body, &app.config).await
+    } else {
+        Err(wrong_type(&parts.headers, &[JSON, FORM]))
+    }
+}
+
+/// The type without its parameters; empty when there is none.
+fn essence(headers: &HeaderMap) -> &str {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    given.split(';').next().unwrap_or_default().trim()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let essence = essence(headers).to_ascii_lowercase();
+    essence == JSON || essence.starts_with("application/") && essence.ends_with("+json")
+}
+
+fn wrong_type(headers: &HeaderMap, supported: &[&str]) -> Failure {
+    let given = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("unreadable"));
+    let message = format!(
+        "the body must be {}, not {}",
+        supported.join(" or "),
+        given.unwrap_or("of no type")
+    );
+    Failure::new(Code::UnsupportedMediaType, message).with("supported", supported)
+}
+
+async fn read(headers: &HeaderMap, body: Body, config: &Config) -> Result<JsonBody, Failure> {
+    let mut upload = Upload::new(headers, body, config.body_limit, config);
+    let unread = upload.unread();
+    let mut bytes = BytesMut::with_capacity(upload.expected());
+    while let Some(frame) = upload.next().await {
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(&frame),
+            Err(failure) => {
+                // What was read so far is of no use any more.
+                drop(bytes);
+                return Err(upload.refuse(failure).await);
             }
         }
-    } else {
-        parse(&bytes)?
-    };
-    Ok(JsonBody { value, is_large })
+        unread.store(0, Ordering::Relaxed);
+    }
+    let is_large = bytes.len() > LARGE;
+    let value = value_of(bytes.freeze(), "the body").await?;
+    Ok(JsonBody { value, is_large, files: Vec::new() })
 }
 
-fn check_type(headers: &HeaderMap) -> Result<(), Failure> {
-    let given = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("unreadable"));
-    let essence = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    let is_json = essence.eq_ignore_ascii_case("application/json")
-        || essence.to_ascii_lowercase().starts_with("application/") && essence.ends_with("+json");
-    if is_json {
-        return Ok(());
+/// The JSON in `bytes`; `what` names them in failures.
+pub(super) async fn value_of(bytes: Bytes, what: &'static str) -> Result<Value, Failure> {
+    if bytes.len() <= LARGE {
+        return parse(&bytes, what);
     }
-    let message =
-        format!("the body must be application/json, not {}", given.unwrap_or("of no type"));
-    Err(Failure::new(Code::UnsupportedMediaType, message)
-        .with("supported", vec!["application/json"]))
+    let parsed = tokio::task::spawn_blocking(move || parse(&bytes, what)).await;
+    parsed.unwrap_or_else(|_| {
+        Err(Failure::new(Code::InvalidJson, format!("{what} cannot be read as JSON")))
+    })
 }
 
-async fn read(
-    headers: &HeaderMap,
-    body: Body,
-    limit: u64,
-    patience: Duration,
-) -> Result<Bytes, Failure> {
-    let declared =
-        headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let deadline = Instant::now() + patience;
-    let mut frames = body.into_data_stream();
-    let mut bytes = BytesMut::with_capacity(declared.unwrap_or(0).min(limit) as usize);
-    let mut size = 0_u64;
-    loop {
-        let Ok(frame) = timeout_at(deadline, frames.next()).await else {
-            return Err(Failure::new(Code::DeadlineExceeded, "the body took too long to arrive"));
-        };
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|_| Failure::invalid("body", "the body ended too early"))?;
-        size += frame.len() as u64;
-        if size <= limit {
-            bytes.extend_from_slice(&frame);
-        } else if size > limit.saturating_mul(PATIENCE) {
-            break;
-        } else {
-            // What was read so far is of no use any more.
-            bytes = BytesMut::new();
-        }
-    }
-    if size > limit {
-        let size = declared.unwrap_or(size);
-        let message = format!("the body has {size} bytes, the limit is {limit}");
-        return Err(Failure::new(Code::PayloadTooLarge, message)
-            .with("limit", limit)
-            .with("size", size));
-    }
-    Ok(bytes.freeze())
-}
-
-fn parse(bytes: &[u8]) -> Result<Value, Failure> {
+fn parse(bytes: &[u8], what: &str) -> Result<Value, Failure> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let message = format!("the body is not UTF-8 at byte {}", error.valid_up_to());
+        let message = format!("{what} is not UTF-8 at byte {}", error.valid_up_to());
         Failure::new(Code::InvalidJson, message).with("byte", error.valid_up_to())
     })?;
     serde_json::from_str(text).map_err(|error| {
         if let Some((field, number)) = unspeakable_number(text, &error) {
             return Failure::invalid(field, format!("{number} is no number that JSON can carry"));
         }
-        Failure::new(Code::InvalidJson, format!("the body is not JSON: {error}"))
+        Failure::new(Code::InvalidJson, format!("{what} is not JSON: {error}"))
             .with("line", error.line())
             .with("column", error.column())
     })
@@ -181,7 +188,7 @@ mod tests {
             ("{\"options\": {\n\"top_p\": -Infinity}}", "top_p"),
             (r#"{"options": {"top_p": 1, "min_p": 1e999}}"#, "min_p"),
         ] {
-            let failure = parse(body.as_bytes()).unwrap_err();
+            let failure = parse(body.as_bytes(), "the body").unwrap_err();
             assert_eq!(failure.code, Code::InvalidRequest, "{body}: {failure}");
             assert_eq!(failure.details["field"], field);
         }
@@ -189,12 +196,12 @@ mod tests {
 
     #[test]
     fn broken_json_and_broken_text_say_where() {
-        let failure = parse(b"{\"a\": }").unwrap_err();
+        let failure = parse(b"{\"a\": }", "the body").unwrap_err();
         assert_eq!((failure.code, &failure.details["line"]), (Code::InvalidJson, &1.into()));
-        assert_eq!(parse(b"").unwrap_err().code, Code::InvalidJson);
-        assert_eq!(parse(b"{\"a\": \"\xff\"}").unwrap_err().details["byte"], 7);
+        assert_eq!(parse(b"", "the body").unwrap_err().code, Code::InvalidJson);
+        assert_eq!(parse(b"{\"a\": \"\xff\"}", "the body").unwrap_err().details["byte"], 7);
         let deep = "[".repeat(100_000);
-        assert_eq!(parse(deep.as_bytes()).unwrap_err().code, Code::InvalidJson);
+        assert_eq!(parse(deep.as_bytes(), "the body").unwrap_err().code, Code::InvalidJson);
     }
 
     #[test]

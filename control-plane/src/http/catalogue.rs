@@ -128,8 +128,7 @@ fn is_loaded(fleet: &Fleet, model_id: &str) -> bool {
 }
 
 /// The models of the local hubs
-#[utoipa::path(
-    operation_id = "list_models",get, path = "/api/models", tag = "models", params(CatalogueQuery),
+#[utoipa::path(operation_id = "list_models", get, path = "/api/models", tag = "models", params(CatalogueQuery),
     responses((status = 200, body = CatalogueAnswer), (status = "4XX", body = ErrorAnswer)))]
 pub(super) async fn list(
     State(app): State<Arc<App>>,

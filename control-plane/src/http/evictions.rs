@@ -26,8 +26,7 @@ struct EvictionRow {
 }
 
 /// The newest evictions of all workers
-#[utoipa::path(
-    operation_id = "list_evictions",get, path = "/api/models/evictions", tag = "models", responses((status = 200, body = EvictionsAnswer)))]
+#[utoipa::path(operation_id = "list_evictions", get, path = "/api/models/evictions", tag = "models", responses((status = 200, body = EvictionsAnswer)))]
 pub(super) async fn list(State(app): State<Arc<App>>) -> Json<EvictionsAnswer> {
     let mut evictions = Vec::new();
     for worker in app.fleet.workers() {

@@ -19,17 +19,18 @@ use super::{
     body::{self, JsonBody},
     edge::RequestId,
     envelope::{Echo, Envelope},
+    form::InferenceForm,
     openapi::InferenceRequest,
 };
 use crate::{
     failure::{Code, Failure},
     fleet::{Job, Run},
     metrics::Tally,
-    tasks,
+    tasks::{self, Sent},
 };
 
-/// Seeds stay exact in JavaScript.
-const LARGEST_SEED: u64 = 1 << 53;
+/// Seeds below stay exact in JavaScript.
+const SEEDS: u64 = 1 << 53;
 
 /// A prediction.
 #[derive(Debug, Serialize, ToSchema)]
@@ -104,7 +105,9 @@ impl Context {
 /// One prediction of any task
 ///
 /// The answer comes when the result is there; a model that isn't loaded is loaded first.
-#[utoipa::path(post, path = "/api/inference", tag = "inference", request_body = InferenceRequest,
+/// As `multipart/form-data` the part `spec` is the JSON, and files take the place of base64.
+#[utoipa::path(post, path = "/api/inference", tag = "inference",
+    request_body(content((InferenceRequest = "application/json"), (InferenceForm = "multipart/form-data"))),
     responses((status = 200, body = InferenceAnswer), (status = "4XX", body = ErrorAnswer), (status = "5XX", body = ErrorAnswer)))]
 pub(super) async fn infer(
     State(app): State<Arc<App>>,
@@ -115,7 +118,7 @@ pub(super) async fn infer(
     let mut tally = Tally::start();
     let prepared = async {
         body::accepts(&headers, "application/json")?;
-        let body = body::json(request, &app).await?;
+        let body = body::prediction(request, &app).await?;
         prepare(&app, id.0, body, &mut tally).await
     };
     let (job, echo) = match prepared.await {
@@ -175,21 +178,22 @@ async fn prepare(
     };
     tally.task(task.id);
     tasks::check_text_sizes(inputs.as_ref())?;
+    let sent = Sent { json: inputs, files: body.files };
     let input = if body.is_large {
         // Decoding megabytes of base64 is not for the async threads.
         let read = task.read;
-        match tokio::task::spawn_blocking(move || read(inputs, options)).await {
+        match tokio::task::spawn_blocking(move || read(sent, options)).await {
             Ok(input) => input?,
             Err(_) => return Err(Failure::invalid("inputs", "cannot be read")),
         }
     } else {
-        (task.read)(inputs, options)?
+        (task.read)(sent, options)?
     };
     let job = Job {
         request_id,
         model,
         task: task.id,
-        seed: tasks::seed(&input).unwrap_or_else(|| rand::random_range(0..LARGEST_SEED)),
+        seed: tasks::seed(&input).unwrap_or_else(|| rand::random_range(0..SEEDS)),
         input,
         dtype: run.dtype,
         conflict: run.conflict,

@@ -108,7 +108,8 @@ impl LoadRequest {
             keep_alive_ms: self.keep_alive.map(KeepAlive::milliseconds),
             request_id,
         };
-        let deadline = arrived + self.timeout.map_or(app.config.deadline, |timeout| timeout.0);
+        let timeout = self.timeout.map_or(app.config.deadline, |timeout| timeout.0);
+        let deadline = arrived + timeout.min(app.config.max_deadline);
         Ok(Load::new(app.fleet.clone(), request, conflict(self.on_conflict), deadline))
     }
 }

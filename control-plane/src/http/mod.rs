@@ -7,6 +7,7 @@ mod edge;
 mod envelope;
 mod evictions;
 mod explain;
+mod form;
 mod health;
 mod inference;
 mod load;
@@ -20,6 +21,7 @@ mod status;
 mod stream;
 mod tasks;
 mod unload;
+mod upload;
 mod workers;
 
 pub use openapi::openapi_json;

@@ -14,8 +14,8 @@ use utoipa::{
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
-    catalogue, envelope::RunOptions, evictions, explain, health, inference, load, policy, sse,
-    status, stream, tasks as tasks_resource, unload, workers,
+    catalogue, envelope::RunOptions, evictions, explain, form::InferenceForm, health, inference,
+    load, policy, sse, status, stream, tasks as tasks_resource, unload, workers,
 };
 use crate::tasks::{Named, TASKS, Task};
 
@@ -45,6 +45,7 @@ use crate::tasks::{Named, TASKS, Task};
         health::metrics,
     ),
     components(schemas(
+        InferenceForm,
         InferenceRequest,
         sse::StreamEvent,
         sse::LoadStreamEvent,
@@ -215,6 +216,25 @@ mod tests {
         for option in proto::http::fields_of::<proto::TextGenerationOptions>() {
             assert!(options.get(option).is_some(), "{option}");
         }
+    }
+
+    #[test]
+    fn a_prediction_is_sent_as_json_or_as_a_form_with_files() {
+        let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+        for path in ["/api/inference", "/api/inference/stream"] {
+            let content = &document["paths"][path]["post"]["requestBody"]["content"];
+            let schema = |kind: &str| content[kind]["schema"]["$ref"].as_str();
+            assert_eq!(
+                (schema("application/json"), schema("multipart/form-data")),
+                (
+                    Some("#/components/schemas/InferenceRequest"),
+                    Some("#/components/schemas/InferenceForm")
+                )
+            );
+        }
+        let form = &document["components"]["schemas"]["InferenceForm"];
+        assert_eq!(form["required"], serde_json::json!(["spec"]));
+        assert_eq!(form["properties"]["image"]["format"], "binary");
     }
 
     #[test]

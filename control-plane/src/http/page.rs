@@ -18,6 +18,8 @@ use crate::failure::{Code, Failure};
 #[folder = "../frontend/dist"]
 struct Page;
 
+/// Where programs look for an API: what isn't there is said in its own words, never with the page.
+const DIALECTS: &[&str] = &["/api", "/v1", "/v2", "/models", "/pipeline", "/hf-inference"];
 const INDEX: &str = "index.html";
 /// Vite puts a hash of the content into the names of these.
 const HASHED: &str = "assets/";
@@ -26,7 +28,7 @@ then build the control plane again. The API is at /docs.\n";
 
 pub(super) async fn serve(request: Request) -> Response {
     let path = request.uri().path();
-    if path == "/api" || path.starts_with("/api/") {
+    if DIALECTS.iter().any(|&dialect| path == dialect || path.strip_prefix(dialect).is_some_and(|rest| rest.starts_with('/'))) {
         return Failure::new(Code::NotFound, format!("there is nothing at {path}")).into_response();
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {

@@ -49,8 +49,7 @@ pub(super) struct ModelPolicy {
 }
 
 /// Pins a model, changes its keep-alive or minimum residency
-#[utoipa::path(
-    operation_id = "configure_model",patch, path = "/api/models/{model_id}", tag = "models", request_body = ModelPatch,
+#[utoipa::path(operation_id = "configure_model", patch, path = "/api/models/{model_id}", tag = "models", request_body = ModelPatch,
     params(("model_id" = String, Path, description = "With its slash, encoded or not")),
     responses((status = 200, body = ModelPolicy), (status = "4XX", body = ErrorAnswer), (status = "5XX", body = ErrorAnswer)))]
 pub(super) async fn patch(

@@ -231,8 +231,7 @@ impl StatusStreamEvent {
 }
 
 /// The status as a stream: a snapshot, then changes
-#[utoipa::path(
-    operation_id = "stream_status",get, path = "/api/models/status/stream", tag = "models",
+#[utoipa::path(operation_id = "stream_status", get, path = "/api/models/status/stream", tag = "models",
     responses((status = 200, content_type = "text/event-stream", body = StatusStreamEvent),
         (status = 406, body = ErrorAnswer)))]
 pub(super) async fn stream(

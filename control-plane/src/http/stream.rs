@@ -17,6 +17,7 @@ use super::{
     answer::{ErrorAnswer, ErrorBody},
     body::{self, JsonBody},
     edge::RequestId,
+    form::InferenceForm,
     inference::{Context, Prepared, finish, start},
     openapi::InferenceRequest,
     sse::{self, DoneEvent, StreamEvent},
@@ -33,8 +34,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Any prediction as a stream of events
 ///
 /// `queued`, `loading`, `start`, then what the task makes, then exactly one `done` or `error`. Closing the connection cancels.
-#[utoipa::path(
-    operation_id = "stream_inference",post, path = "/api/inference/stream", tag = "inference", request_body = InferenceRequest,
+/// As `multipart/form-data` the part `spec` is the JSON, and files take the place of base64.
+#[utoipa::path(operation_id = "stream_inference", post, path = "/api/inference/stream", tag = "inference",
+    request_body(content((InferenceRequest = "application/json"), (InferenceForm = "multipart/form-data"))),
     responses((status = 200, content_type = "text/event-stream", body = StreamEvent),
         (status = "4XX", body = ErrorAnswer), (status = "5XX", body = ErrorAnswer)))]
 pub(super) async fn post(
@@ -46,7 +48,7 @@ pub(super) async fn post(
     let tally = Tally::start();
     let body = async {
         body::accepts(&headers, EVENTS)?;
-        body::json(request, &app).await
+        body::prediction(request, &app).await
     };
     match body.await {
         Ok(body) => stream(&app, start(&app, id.0, body, tally).await?).await,
@@ -57,8 +59,7 @@ pub(super) async fn post(
 /// Text generation as a stream, for `EventSource` and plain curl
 ///
 /// Takes `model_id`, `prompt` (or `text`) and the options of text generation as query parameters.
-#[utoipa::path(
-    operation_id = "stream_text_generation",get, path = "/api/inference/stream", tag = "inference",
+#[utoipa::path(operation_id = "stream_text_generation", get, path = "/api/inference/stream", tag = "inference",
     params(("model_id" = String, Query, description = "`org/name[@revision]`"),
         ("prompt" = String, Query, description = "What to continue"),
         ("max_new_tokens" = Option<u32>, Query, description = "As every option of text generation")),
@@ -80,7 +81,7 @@ pub(super) async fn get(
         .and_then(|()| from_query(query.as_deref().unwrap_or_default()));
     match body {
         Ok(value) => {
-            let body = JsonBody { value, is_large: false };
+            let body = JsonBody { value, is_large: false, files: Vec::new() };
             stream(&app, start(&app, id.0, body, tally).await?).await
         }
         Err(failure) => Err(finish(tally, failure)),

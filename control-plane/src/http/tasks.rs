@@ -93,15 +93,13 @@ fn architectures(task: &str, fleet: &Fleet) -> BTreeSet<String> {
 }
 
 /// The task table with schemas and examples
-#[utoipa::path(
-    operation_id = "list_tasks",get, path = "/api/tasks", tag = "tasks", responses((status = 200, body = TasksAnswer)))]
+#[utoipa::path(operation_id = "list_tasks", get, path = "/api/tasks", tag = "tasks", responses((status = 200, body = TasksAnswer)))]
 pub(super) async fn list(State(app): State<Arc<App>>) -> Json<TasksAnswer> {
     Json(TasksAnswer { tasks: TASKS.iter().map(|task| TaskRow::of(task, &app.fleet)).collect() })
 }
 
 /// One task, by its id or an alias
-#[utoipa::path(
-    operation_id = "describe_task",get, path = "/api/tasks/{task}", tag = "tasks", params(("task" = String, Path)),
+#[utoipa::path(operation_id = "describe_task", get, path = "/api/tasks/{task}", tag = "tasks", params(("task" = String, Path)),
     responses((status = 200, body = TaskRow), (status = "4XX", body = ErrorAnswer), (status = 501, body = ErrorAnswer)))]
 pub(super) async fn one(
     State(app): State<Arc<App>>,

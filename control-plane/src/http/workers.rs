@@ -82,8 +82,7 @@ impl WorkerRow {
 }
 
 /// Workers, their devices and their memory
-#[utoipa::path(
-    operation_id = "list_workers",get, path = "/api/workers", tag = "workers", responses((status = 200, body = WorkersAnswer)))]
+#[utoipa::path(operation_id = "list_workers", get, path = "/api/workers", tag = "workers", responses((status = 200, body = WorkersAnswer)))]
 pub(super) async fn list(State(app): State<Arc<App>>) -> Json<WorkersAnswer> {
     let workers = app.fleet.workers().iter().map(|worker| WorkerRow::of(worker)).collect();
     Json(WorkersAnswer { workers })
@@ -111,8 +110,7 @@ pub(super) struct WorkerPolicy {
 }
 
 /// Changes budgets, drains
-#[utoipa::path(
-    operation_id = "configure_worker",patch, path = "/api/workers/{id}", tag = "workers", request_body = WorkerPatch,
+#[utoipa::path(operation_id = "configure_worker", patch, path = "/api/workers/{id}", tag = "workers", request_body = WorkerPatch,
     params(("id" = String, Path)),
     responses((status = 200, body = WorkerPolicy), (status = "4XX", body = ErrorAnswer), (status = "5XX", body = ErrorAnswer)))]
 pub(super) async fn patch(

@@ -6,7 +6,7 @@ use proto::{
 };
 use serde_json::Value;
 
-use super::{Named, Schemas, Task, read};
+use super::{Named, Schemas, Sent, Task, read};
 use crate::failure::Failure;
 
 pub(super) const TASK: Task = Task {
@@ -27,7 +27,7 @@ pub(super) const TASK: Task = Task {
     },
 };
 
-fn read_request(inputs: Option<Value>, options: Option<Value>) -> Result<Input, Failure> {
+fn read_request(inputs: Sent, options: Option<Value>) -> Result<Input, Failure> {
     let inputs: ImageClassificationInputs = read::inputs(inputs)?;
     if inputs.image.is_none() {
         return Err(TASK.missing(&["image_base64"]));

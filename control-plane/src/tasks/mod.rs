@@ -3,6 +3,7 @@
 //! Adding a task: a file with its `TASK`, one line in [`TASKS`].
 
 mod feature_extraction;
+mod files;
 mod image_classification;
 mod intents;
 mod planned;
@@ -10,6 +11,7 @@ mod read;
 mod sentence_similarity;
 mod text_generation;
 
+pub use files::{File, Sent};
 pub use intents::{INTENTS, Intent};
 pub use planned::is_planned;
 pub use read::check_text_sizes;
@@ -45,7 +47,7 @@ pub struct Task {
     /// Inputs and options as JSON text, ready to be sent.
     pub example: &'static str,
     /// Reads the typed request.
-    pub read: fn(Option<Value>, Option<Value>) -> Result<Input, Failure>,
+    pub read: fn(Sent, Option<Value>) -> Result<Input, Failure>,
     /// Names of the schemas of inputs, options and output in the OpenAPI document.
     pub schemas: Schemas,
 }
@@ -130,7 +132,8 @@ mod tests {
     fn every_example_is_read_by_its_own_task() {
         for task in TASKS {
             let example = task.example();
-            let read = (task.read)(example.get("inputs").cloned(), example.get("options").cloned());
+            let inputs = Sent::from(example.get("inputs").cloned());
+            let read = (task.read)(inputs, example.get("options").cloned());
             assert!(read.is_ok(), "{}: {read:?}", task.id);
         }
     }
@@ -139,7 +142,7 @@ mod tests {
     fn every_task_names_the_inputs_that_are_missing() {
         for task in TASKS {
             for inputs in [None, Some(serde_json::json!({}))] {
-                let failure = (task.read)(inputs, None).unwrap_err();
+                let failure = (task.read)(inputs.into(), None).unwrap_err();
                 assert_eq!(failure.code, Code::MissingInputs, "{}", task.id);
                 assert!(
                     failure.details["missing"].as_array().is_some_and(|names| !names.is_empty())

@@ -1,8 +1,10 @@
 //! Inputs and options as typed messages.
 
+use proto::http::fields_of;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::Sent;
 use crate::{
     failure::{Code, Failure},
     strict,
@@ -11,8 +13,10 @@ use crate::{
 /// Longest text of one input, in bytes.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
-pub(super) fn inputs<T: DeserializeOwned>(value: Option<Value>) -> Result<T, Failure> {
-    strict::read("inputs", Code::InvalidRequest, value)
+pub(super) fn inputs<T: DeserializeOwned>(mut sent: Sent) -> Result<T, Failure> {
+    sent.check(fields_of::<T>())?;
+    let files = sent.files.into_iter().map(|file| (file.input(), file.bytes)).collect();
+    strict::read_with_files("inputs", Code::InvalidRequest, sent.json, files)
 }
 
 pub(super) fn options<T: DeserializeOwned>(value: Option<Value>) -> Result<T, Failure> {
@@ -47,10 +51,13 @@ fn text_bytes(value: &Value) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use proto::{ImageClassificationInputs, TextGenerationInputs, TextGenerationOptions};
+    use proto::{
+        ImageClassificationInputs, TextGenerationInputs, TextGenerationOptions, media::Content,
+    };
     use serde_json::json;
 
     use super::*;
+    use crate::tasks::File;
 
     #[test]
     fn an_unknown_option_is_named_together_with_the_known_ones() {
@@ -78,7 +85,7 @@ mod tests {
     #[test]
     fn an_error_deep_inside_names_the_input() {
         let inputs = json!({"messages": [{"role": "user"}]});
-        let failure = super::inputs::<TextGenerationInputs>(Some(inputs)).unwrap_err();
+        let failure = super::inputs::<TextGenerationInputs>(Some(inputs).into()).unwrap_err();
         assert_eq!(failure.details["field"], "inputs.messages");
         assert!(failure.message.contains("content"), "{failure}");
     }
@@ -86,16 +93,55 @@ mod tests {
     #[test]
     fn bytes_that_are_no_base64_are_invalid_media() {
         let inputs = json!({"image_base64": "not base64!"});
-        let failure = super::inputs::<ImageClassificationInputs>(Some(inputs)).unwrap_err();
+        let failure = super::inputs::<ImageClassificationInputs>(Some(inputs).into()).unwrap_err();
         assert_eq!(failure.code, Code::InvalidMedia);
         let inputs = json!({"image_base64": 7});
-        let failure = super::inputs::<ImageClassificationInputs>(Some(inputs)).unwrap_err();
+        let failure = super::inputs::<ImageClassificationInputs>(Some(inputs).into()).unwrap_err();
         assert_eq!(failure.code, Code::InvalidRequest);
+    }
+
+    fn with_image(json: Value) -> Sent {
+        let mut image = File::named("image").unwrap();
+        image.bytes = b"hi".to_vec();
+        Sent { json: Some(json), files: vec![image] }
+    }
+
+    #[test]
+    fn a_file_is_its_input_without_a_copy() {
+        for json in [json!({}), json!({"image_base64": null})] {
+            let sent = with_image(json);
+            let place = sent.files[0].bytes.as_ptr();
+            let inputs: ImageClassificationInputs = super::inputs(sent).unwrap();
+            let Some(Content::Inline(bytes)) = inputs.image.unwrap().content else {
+                panic!("not inline")
+            };
+            assert_eq!((bytes.as_slice(), bytes.as_ptr()), (&b"hi"[..], place));
+        }
+    }
+
+    #[test]
+    fn a_file_that_the_task_does_not_take_or_that_came_twice_is_named() {
+        let failure = super::inputs::<TextGenerationInputs>(with_image(json!({"text": "a"})));
+        let failure = failure.unwrap_err();
+        assert_eq!(
+            (failure.code, &failure.details["field"]),
+            (Code::InvalidRequest, &"image".into())
+        );
+        let twice = with_image(json!({"image_base64": "aGk="}));
+        let failure = super::inputs::<ImageClassificationInputs>(twice).unwrap_err();
+        assert_eq!(failure.details["field"], "inputs.image_base64");
+    }
+
+    #[test]
+    fn an_error_in_the_json_beside_a_file_names_its_field() {
+        let failure = super::inputs::<ImageClassificationInputs>(with_image(json!({"text": "a"})))
+            .unwrap_err();
+        assert_eq!(failure.details["field"], "inputs.text");
     }
 
     #[test]
     fn inputs_that_are_no_object_are_refused() {
-        let failure = super::inputs::<TextGenerationInputs>(Some(json!("hi"))).unwrap_err();
+        let failure = super::inputs::<TextGenerationInputs>(Some(json!("hi")).into()).unwrap_err();
         assert!(failure.message.contains("found a string"), "{failure}");
     }
 

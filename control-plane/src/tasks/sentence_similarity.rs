@@ -6,7 +6,7 @@ use proto::{
 };
 use serde_json::Value;
 
-use super::{Named, Schemas, Task, read};
+use super::{Named, Schemas, Sent, Task, read};
 use crate::failure::Failure;
 
 pub(super) const TASK: Task = Task {
@@ -26,7 +26,7 @@ pub(super) const TASK: Task = Task {
     },
 };
 
-fn read_request(inputs: Option<Value>, options: Option<Value>) -> Result<Input, Failure> {
+fn read_request(inputs: Sent, options: Option<Value>) -> Result<Input, Failure> {
     let inputs: SentenceSimilarityInputs = read::inputs(inputs)?;
     check(&inputs)?;
     let options: SentenceSimilarityOptions = read::options(options)?;
@@ -62,13 +62,13 @@ mod tests {
 
     #[test]
     fn half_a_pair_names_the_other_half() {
-        let failure = read_request(Some(json!({"text": "a"})), None).unwrap_err();
+        let failure = read_request(Some(json!({"text": "a"})).into(), None).unwrap_err();
         assert_eq!(failure.details["missing"], json!(["text_pair"]));
     }
 
     #[test]
     fn a_pair_and_a_list_at_once_are_refused() {
         let inputs = json!({"text": "a", "text_pair": "b", "sentences": ["c"]});
-        assert_eq!(read_request(Some(inputs), None).unwrap_err().code, Code::InvalidRequest);
+        assert_eq!(read_request(Some(inputs).into(), None).unwrap_err().code, Code::InvalidRequest);
     }
 }

@@ -6,7 +6,7 @@ use proto::{
 };
 use serde_json::Value;
 
-use super::{Named, Schemas, Task, read};
+use super::{Named, Schemas, Sent, Task, read};
 use crate::failure::Failure;
 
 pub(super) const TASK: Task = Task {
@@ -26,7 +26,7 @@ pub(super) const TASK: Task = Task {
     },
 };
 
-fn read_request(inputs: Option<Value>, options: Option<Value>) -> Result<Input, Failure> {
+fn read_request(inputs: Sent, options: Option<Value>) -> Result<Input, Failure> {
     let inputs: TextGenerationInputs = read::inputs(inputs)?;
     match (&inputs.text, inputs.messages.is_empty()) {
         (None, true) => return Err(TASK.missing(&["text"])),

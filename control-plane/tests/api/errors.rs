@@ -155,3 +155,28 @@ async fn a_request_keeps_its_id_and_its_echo() {
     assert_eq!((asked.request_id.as_str(), asked.attempt, asked.wait), ("mine-1", 1, Some(true)));
     assert!(asked.seed.is_some() && asked.timeout_ms > 500_000);
 }
+
+#[tokio::test]
+async fn a_request_without_a_seed_gets_one_that_every_client_can_write_down() {
+    let answers = (0..32).fold(Script::ready(), |script, _| script.infer([started(), text("a")]));
+    let (worker, _cancelled) = FakeWorker::start("w", answers).await;
+    let server = Server::over(&[&worker]).await;
+    let mut seeds = Vec::new();
+    for _ in 0..31 {
+        let answer = server.infer(&story("org/model")).await.json();
+        let seed =
+            answer["result"]["metadata"]["seed"].as_u64().unwrap_or_else(|| panic!("{answer}"));
+        assert!(seed < 1 << 53, "{seed}");
+        assert_eq!(worker.infers().last().and_then(|asked| asked.seed), Some(seed));
+        seeds.push(seed);
+    }
+    seeds.sort_unstable();
+    seeds.dedup();
+    assert_eq!(seeds.len(), 31, "every request draws its own");
+
+    let mut chosen = story("org/model");
+    chosen["options"] = json!({"seed": 7});
+    let answer = server.infer(&chosen).await.json();
+    assert_eq!(answer["result"]["metadata"]["seed"], 7, "{answer}");
+    assert_eq!(worker.infers().last().and_then(|asked| asked.seed), Some(7));
+}

@@ -6,6 +6,7 @@
 mod fake_worker;
 
 mod errors;
+mod forms;
 mod models;
 mod placing;
 mod streaming;

@@ -2,7 +2,9 @@
 
 use axum::{body::Body, http::Request};
 use futures::StreamExt;
-use proto::{LoadEvent, ResidencyState, UnloadModelResponse, Unloaded, status_event::Change};
+use proto::{
+    Gauges, LoadEvent, ResidencyState, UnloadModelResponse, Unloaded, status_event::Change,
+};
 use serde_json::json;
 use tonic::Code as Grpc;
 use tower::ServiceExt;
@@ -275,4 +277,45 @@ async fn operators_find_health_figures_and_documentation() {
     assert_eq!(server.get("/docs/").await.status.as_u16(), 200);
     let page = server.get("/").await;
     assert!(page.status.as_u16() == 200 || page.text.contains("npm run build"));
+}
+
+#[tokio::test]
+async fn figures_of_every_worker_are_passed_on() {
+    let gauges = Gauges {
+        cancelled: 3,
+        cancel_seconds_sum: 0.75,
+        cancel_seconds_max: 0.5,
+        generated_tokens: 1234,
+        running: 2,
+        ..Default::default()
+    };
+    let script = Script { gauges, ..Script::ready() };
+    let (first, _cancelled) = FakeWorker::start("first", script).await;
+    let (second, _cancelled) = FakeWorker::start("second", Script::ready()).await;
+    let server = Server::over(&[&first, &second]).await;
+    server.until(|fleet| fleet.workers().iter().all(|worker| worker.view().gauges.is_some())).await;
+    let metrics = server.get("/metrics").await.text;
+    for figure in [
+        "inference_cancelled_total{worker=\"first\"} 3",
+        "inference_cancelled_total{worker=\"second\"} 0",
+        "inference_cancel_seconds_sum{worker=\"first\"} 0.75",
+        "inference_cancel_seconds_max{worker=\"first\"} 0.5",
+        "inference_generated_tokens_total{worker=\"first\"} 1234",
+        "inference_running{worker=\"first\"} 2",
+        "worker_memory_used_bytes{worker=\"first\",device=\"cpu\"} 0",
+        "worker_memory_total_bytes{worker=\"first\",device=\"cpu\"} 200",
+        "worker_memory_budget_bytes{worker=\"first\",device=\"cpu\"} 100",
+        "worker_memory_charged_bytes{worker=\"first\",device=\"cpu\"} 40",
+        "worker_memory_reserved_bytes{worker=\"first\",device=\"cpu\"} 0",
+    ] {
+        assert!(metrics.lines().any(|line| line == figure), "{figure}\n{metrics}");
+    }
+    let mut types: Vec<&str> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let all = types.len();
+    types.sort_unstable();
+    types.dedup();
+    assert_eq!(types.len(), all, "a metric is declared twice\n{metrics}");
 }

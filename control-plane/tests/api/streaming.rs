@@ -135,7 +135,8 @@ async fn a_client_that_goes_away_cancels_the_work() {
         .unwrap();
 
     let metrics = server.get("/metrics").await.text;
-    assert!(metrics.contains("inference_cancelled_total{task=\"text-generation\"}"), "{metrics}");
+    let counted = "inference_requests_total{task=\"text-generation\",code=\"cancelled\"";
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test]

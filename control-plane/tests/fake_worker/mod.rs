@@ -179,8 +179,11 @@ impl State {
     }
 
     fn gauges(&self) -> Gauges {
-        let budget = self.script.lock().unwrap().budget;
-        Gauges { devices: self.devices(budget), healthy: true, ..Default::default() }
+        let (budget, gauges) = {
+            let script = self.script.lock().unwrap();
+            (script.budget, script.gauges.clone())
+        };
+        Gauges { devices: self.devices(budget), healthy: true, ..gauges }
     }
 }
 
@@ -224,9 +227,12 @@ impl Worker for Service {
         &self,
         request: Request<InferRequest>,
     ) -> Result<Response<Self::InferStream>, Status> {
-        self.0.infers.lock().unwrap().push(request.into_inner());
+        let request = request.into_inner();
+        let seed = request.seed;
+        self.0.infers.lock().unwrap().push(request);
         let steps = self.0.script.lock().unwrap().infers.pop_front();
         let mut steps = steps.ok_or_else(|| Status::internal("the script has no answer left"))?;
+        steps.iter_mut().for_each(|step| step.say_seed(seed));
         if let Some(Step::Refuse(status)) = steps.front() {
             return Err(status.clone());
         }

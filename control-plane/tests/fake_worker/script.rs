@@ -6,7 +6,7 @@ use std::{
 };
 
 use proto::{
-    DeviceBytes, LoadEvent, ModelPlan, Residency, ResidencyState, UnloadModelResponse,
+    DeviceBytes, Gauges, LoadEvent, ModelPlan, Residency, ResidencyState, UnloadModelResponse,
     infer_event::Event,
 };
 use tokio::sync::Notify;
@@ -28,6 +28,17 @@ pub enum Step {
     Hang,
 }
 
+impl Step {
+    /// As real workers do: a task that draws random numbers tells with which seed.
+    pub(super) fn say_seed(&mut self, seed: Option<u64>) {
+        let Self::Send(event) = self else { return };
+        let Event::Result(result) = event.as_mut() else { return };
+        if let Some(metadata) = result.metadata.as_mut().filter(|it| it.task == "text-generation") {
+            metadata.seed = seed;
+        }
+    }
+}
+
 /// What a model is.
 #[derive(Clone)]
 pub struct Plan {
@@ -41,6 +52,8 @@ pub struct Plan {
 pub struct Script {
     pub budget: u64,
     pub residencies: Vec<Residency>,
+    /// What its heartbeat says, beside devices and health.
+    pub gauges: Gauges,
     pub plans: HashMap<&'static str, Plan>,
     pub infers: VecDeque<VecDeque<Step>>,
     pub loads: VecDeque<Vec<Result<LoadEvent, Status>>>,
@@ -52,6 +65,7 @@ impl Default for Script {
         Self {
             budget: 100,
             residencies: Vec::new(),
+            gauges: Gauges::default(),
             plans: HashMap::new(),
             infers: VecDeque::new(),
             loads: VecDeque::new(),

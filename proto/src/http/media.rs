@@ -1,4 +1,6 @@
 //! `Media` in JSON is a data URI, or base64 alone. base64 exists only here.
+//!
+//! Where a request brings a file beside its JSON, the bytes are taken as they are, without a copy.
 
 use std::borrow::Cow;
 
@@ -88,6 +90,13 @@ impl<'de> Deserialize<'de> for Media {
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Media, E> {
                 parse(text).map_err(E::custom)
             }
+
+            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Media, E> {
+                if bytes.is_empty() {
+                    return Err(E::custom(MediaError::Empty));
+                }
+                Ok(Media { content: Some(Content::Inline(bytes)), mime_type: String::new() })
+            }
         }
 
         deserializer.deserialize_str(Text)
@@ -143,6 +152,52 @@ mod tests {
         assert_eq!(parse(""), Err(MediaError::Empty));
         assert_eq!(parse("data:image/png,hi"), Err(MediaError::DataUri));
         assert!(matches!(parse("https://example.com/cat.png"), Err(MediaError::Base64(_))));
+    }
+
+    #[test]
+    fn bytes_beside_the_json_are_not_copied() {
+        use serde::de::{IntoDeserializer, value::Error, value::MapDeserializer};
+
+        struct File(Vec<u8>);
+
+        impl IntoDeserializer<'_, Error> for File {
+            type Deserializer = Self;
+
+            fn into_deserializer(self) -> Self {
+                self
+            }
+        }
+
+        impl<'de> Deserializer<'de> for File {
+            type Error = Error;
+
+            fn deserialize_any<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+                visitor.visit_byte_buf(self.0)
+            }
+
+            fn deserialize_option<V: de::Visitor<'de>>(
+                self,
+                visitor: V,
+            ) -> Result<V::Value, Error> {
+                visitor.visit_some(self)
+            }
+
+            serde::forward_to_deserialize_any! {
+                bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+                unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+            }
+        }
+
+        let bytes = b"hi".to_vec();
+        let place = bytes.as_ptr();
+        let fields = MapDeserializer::new([("image_base64", File(bytes))].into_iter());
+        let inputs = crate::ImageClassificationInputs::deserialize(fields).unwrap();
+        let Some(Content::Inline(bytes)) = inputs.image.unwrap().content else {
+            panic!("not inline")
+        };
+        assert_eq!((bytes.as_slice(), bytes.as_ptr()), (&b"hi"[..], place));
+        let empty = MapDeserializer::new([("image_base64", File(Vec::new()))].into_iter());
+        assert!(crate::ImageClassificationInputs::deserialize(empty).is_err());
     }
 
     #[test]

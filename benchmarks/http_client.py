@@ -13,8 +13,13 @@ class HttpError(Exception):
 def request_bytes(path: str, body: dict | None, method: str | None = None) -> bytes:
     content = b"" if body is None else json.dumps(body).encode()
     method = method or ("GET" if body is None else "POST")
-    head = f"{method} {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
-    return head.encode() + content
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "host: bench",
+        "content-type: application/json",
+        f"content-length: {len(content)}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + content
 
 
 class Answer:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from row import Row
 
+ORDER = ["start", "load", "forward", "neighbour", "serving", "memory", "shapes"]
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
@@ -28,12 +29,12 @@ def table(facts: dict, rows: list[Row]) -> str:
         f"{facts['date']} UTC · {machine['processor']}, {machine['cores']} cores,"
         f" {machine['memory'] / 2**30:.0f} GiB, {machine['system']} ·"
         f" {facts['threads']} threads on both sides · commit {facts['commit']} ·"
-        f" libtorch {facts['torch']}, transformers {facts['transformers']}",
+        f" torch {facts['torch']}, transformers {facts['transformers']}",
         "",
         "| What | Ours | Theirs | Ratio | Target | Met | Pairs (discarded) |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row in rows:
+    for row in sorted(rows, key=lambda row: ORDER.index(row.part)):
         met = {True: "yes", False: "**no**", None: "–"}[row.met]
         pairs = f"{row.pairs} ({row.discarded})" + ("" if row.quiet else " not quiet")
         cells = [row.name, row.ours, row.theirs, row.ratio, row.target, met, pairs]

@@ -7,6 +7,7 @@ Plain standard library; what needs torch runs in the reference environment.
 import argparse
 import datetime
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 import forward
 import report
 import serving
+import shapes
 import starting
 from machine import Clock, Watch, description
 from ours import Server
@@ -45,6 +47,8 @@ PARTS = {
     "serving": {"overhead": 10, "clients": 80},
     "memory": {"cycles": 60},
 }
+# Only when asked for: not in the table.
+EXTRA = {"shapes": {f"shapes {model}": 100 for model in shapes.ROWS}}
 
 
 def arguments() -> argparse.Namespace:
@@ -52,7 +56,7 @@ def arguments() -> argparse.Namespace:
     default = os.environ.get("REFERENCE_PYTHON") or CACHE / "reference" / "bin" / "python"
     parser.add_argument("--minutes", type=float, default=12, help="about how long it may take (12)")
     parser.add_argument("--pairs", type=int, default=15, help="quiet pairs of each measurement (15)")
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="some groups; README.md stays as it is")
+    parser.add_argument("--only", nargs="+", choices=[*PARTS, *EXTRA], help="some groups; README.md stays as it is")
     parser.add_argument("--copies", action="store_true", help="also load a bfloat16 copy of GPT-2")
     parser.add_argument("--others", type=float, default=0.10, help="cores that others may use in a kept round (0.10)")
     parser.add_argument("--bin-dir", type=Path, default=ROOT / "target" / "release")
@@ -107,6 +111,9 @@ def measure(run: Run, groups: list[str], clock: Clock, say) -> tuple[list, dict]
         if "forward" in groups:
             with closing(Stopping(Server(run.bin_dir, run.hubs))) as server:
                 keep(forward.measure(run, server.process, reference.process, clock))
+        if "shapes" in groups:
+            with closing(Stopping(Server(run.bin_dir, run.hubs))) as server:
+                keep(shapes.measure(run, server.process, reference.process, clock))
     if "serving" in groups:
         with closing(Stopping(Server(run.bin_dir, run.hubs))) as server:
             keep(serving.overhead(run, server.process, clock))
@@ -148,11 +155,13 @@ def commit() -> str:
 
 def main() -> int:
     options = arguments()
+    # So that what was started is stopped, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if problem := missing(options):
         print(problem, file=sys.stderr)
         return 2
     groups = options.only or list(PARTS)
-    weights = {part: share for group in groups for part, share in PARTS[group].items()}
+    weights = {part: share for group in groups for part, share in (PARTS | EXTRA)[group].items()}
     if options.copies and "start" in groups:
         weights["load bfloat16 copy"] = 130
     with tempfile.TemporaryFile("w+") as log:

@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 
+use crate::fleet::WorkerToken;
+
 /// HTTP, SSE and the page in front; placement of models on workers behind.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "control-plane", version)]
@@ -23,6 +25,10 @@ pub struct Config {
     /// Address of a running worker, such as http://10.0.0.5:50051; repeatable
     #[arg(long, env = "ANYMODEL_WORKER", value_name = "URL", value_delimiter = ',', value_parser = parse_worker)]
     pub worker: Vec<String>,
+
+    /// Token of the workers at those addresses
+    #[arg(long, env = "ANYMODEL_WORKER_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub worker_token: Option<WorkerToken>,
 
     /// Program to spawn as worker [default: gpu-worker beside this program]
     #[arg(long, env = "ANYMODEL_WORKER_PROGRAM", value_name = "PATH")]

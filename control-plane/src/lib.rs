@@ -52,8 +52,11 @@ pub async fn run(
         }
         None => (None, Vec::new()),
     };
-    addresses
-        .extend(config.worker.iter().map(|url| Address { name: url.clone(), url: url.clone() }));
+    addresses.extend(config.worker.iter().map(|url| Address {
+        name: url.clone(),
+        url: url.clone(),
+        token: config.worker_token.clone(),
+    }));
     if addresses.is_empty() {
         tracing::warn!(
             "no worker: give --workers or --worker; every prediction will answer no_worker"

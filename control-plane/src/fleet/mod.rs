@@ -7,6 +7,7 @@ mod plans;
 mod process;
 mod run;
 mod spawn;
+mod token;
 mod view;
 mod watch;
 mod worker;
@@ -15,6 +16,7 @@ pub(crate) use chooser::{cost, no_room, refused};
 pub use load::{Load, LoadStep};
 pub use run::{Job, Run};
 pub use spawn::{SpawnError, Spawned, Spawner};
+pub use token::WorkerToken;
 pub use view::View;
 pub use worker::{Link, Worker};
 
@@ -66,6 +68,8 @@ pub struct Address {
     pub name: String,
     /// `http://HOST:PORT` or `unix:PATH`.
     pub url: String,
+    /// What it asks for on every call.
+    pub token: Option<WorkerToken>,
 }
 
 /// Something about a worker changed.

@@ -72,8 +72,11 @@ impl Spawner {
         let mut addresses = Vec::new();
         for device in &self.devices {
             let socket = folder.path().join(format!("{}.sock", device.replace(':', "-")));
-            addresses
-                .push(Address { name: device.clone(), url: format!("unix:{}", socket.display()) });
+            addresses.push(Address {
+                name: device.clone(),
+                url: format!("unix:{}", socket.display()),
+                token: None,
+            });
             supervisors.spawn(supervise(self.clone(), device.clone(), socket, stop.clone()));
         }
         Ok((Spawned { supervisors, stop, folder }, addresses))
@@ -89,6 +92,8 @@ impl Spawner {
         if let Some(budget) = &self.memory_budget {
             command.args(["--memory-budget", budget]);
         }
+        // A socket in a private folder needs no token; one in the environment is for workers elsewhere.
+        command.env_remove("ANYMODEL_WORKER_TOKEN");
         // libgomp reads it before `main`, so it cannot be an argument.
         command.env("GOMP_SPINCOUNT", self.gomp_spincount.to_string());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());

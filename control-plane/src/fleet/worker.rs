@@ -10,9 +10,12 @@ use std::{
 
 use proto::worker_client::WorkerClient;
 use tokio::time::Instant;
-use tonic::transport::{Channel, Endpoint, Error};
+use tonic::{
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint, Error},
+};
 
-use super::{Address, View};
+use super::{Address, View, WorkerToken, token::Authorize};
 use crate::placement;
 
 /// How the control plane sees the way to a worker.
@@ -40,17 +43,21 @@ impl Link {
     }
 }
 
+/// A handle on a worker's one connection.
+pub type Client = WorkerClient<InterceptedService<Channel, Authorize>>;
+
 /// One worker.
 pub struct Worker {
     pub index: usize,
     name: String,
-    client: WorkerClient<Channel>,
+    client: Client,
     view: Mutex<View>,
     in_flight: AtomicU32,
 }
 
 impl Worker {
     pub(super) fn new(index: usize, address: &Address) -> Result<Self, Error> {
+        let authorize = Authorize::new(address.token.as_ref().map(WorkerToken::bearer));
         // HTTP/2 pings find a peer that vanished without closing; status gauges are the faster heartbeat.
         let endpoint = Endpoint::from_shared(address.url.clone())?
             .connect_timeout(Duration::from_secs(5))
@@ -59,7 +66,7 @@ impl Worker {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(8 << 20);
-        let client = WorkerClient::new(endpoint.connect_lazy())
+        let client = WorkerClient::with_interceptor(endpoint.connect_lazy(), authorize)
             .max_decoding_message_size(proto::MAX_MESSAGE_BYTES)
             .max_encoding_message_size(proto::MAX_MESSAGE_BYTES);
         Ok(Self {
@@ -80,7 +87,7 @@ impl Worker {
     }
 
     /// A handle on its one connection.
-    pub fn client(&self) -> WorkerClient<Channel> {
+    pub fn client(&self) -> Client {
         self.client.clone()
     }
 

@@ -28,7 +28,9 @@ then build the control plane again. The API is at /docs.\n";
 
 pub(super) async fn serve(request: Request) -> Response {
     let path = request.uri().path();
-    if DIALECTS.iter().any(|&dialect| path == dialect || path.strip_prefix(dialect).is_some_and(|rest| rest.starts_with('/'))) {
+    if DIALECTS.iter().any(|&dialect| {
+        path == dialect || path.strip_prefix(dialect).is_some_and(|rest| rest.starts_with('/'))
+    }) {
         return Failure::new(Code::NotFound, format!("there is nothing at {path}")).into_response();
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {

@@ -72,7 +72,11 @@ impl Server {
         let config = Config::parse_from([&["control-plane"], flags].concat());
         let addresses: Vec<Address> = workers
             .iter()
-            .map(|worker| Address { name: worker.url.clone(), url: worker.url.clone() })
+            .map(|worker| Address {
+                name: worker.url.clone(),
+                url: worker.url.clone(),
+                token: None,
+            })
             .collect();
         let settings = Settings { lost_after: config.lost_after, ..Settings::default() };
         let fleet = Fleet::connect(&addresses, settings).unwrap();

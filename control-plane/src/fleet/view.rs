@@ -119,15 +119,31 @@ impl View {
             .sum()
     }
 
+    /// What is taken is summed over the residencies, which are told at once; the devices' own figures come with the
+    /// gauges and lag behind them.
     pub(super) fn devices(&self) -> Vec<placement::Device> {
-        let devices = self.status.iter().flat_map(|status| &status.devices);
-        devices
-            .map(|device| placement::Device {
-                name: device.name.clone(),
-                budget: device.budget_bytes,
-                taken: device.charged_bytes + device.reserved_bytes + device.releasing_bytes,
-            })
-            .collect()
+        let Some(status) = &self.status else { return Vec::new() };
+        let device = |device: &proto::Device| placement::Device {
+            name: device.name.clone(),
+            budget: device.budget_bytes,
+            taken: status
+                .residencies
+                .iter()
+                .filter(|residency| residency.state() != ResidencyState::Failed)
+                .flat_map(|residency| &residency.bytes)
+                .filter(|bytes| bytes.device == device.name)
+                .map(|bytes| bytes.weights + bytes.cache + bytes.workspace)
+                .sum(),
+        };
+        status.devices.iter().map(device).collect()
+    }
+
+    /// The worker confirmed a new budget; its gauges would tell it a moment later.
+    pub fn set_budget(&mut self, device: &str, bytes: u64) {
+        let devices = self.status.iter_mut().flat_map(|status| &mut status.devices);
+        for known in devices.filter(|known| known.name == device) {
+            known.budget_bytes = bytes;
+        }
     }
 
     /// The residencies, with their ages turned into times on `clock`.
@@ -211,6 +227,23 @@ mod tests {
         view.set_link(Link::Lost, now);
         assert_eq!(view.link(grace), placement::Link::Expected);
         assert_eq!(view.link(Duration::ZERO), placement::Link::Down);
+    }
+
+    #[test]
+    fn a_device_is_as_full_as_its_residencies_before_the_gauges_say_so() {
+        let now = Instant::now();
+        let mut view = View::new(now);
+        let device = proto::Device { name: "cpu".into(), budget_bytes: 100, ..Default::default() };
+        view.snapshot(WorkerStatus { devices: vec![device], ..status(Vec::new()) }, now);
+        let bytes = |weights| {
+            vec![proto::DeviceBytes { device: "cpu".into(), weights, ..Default::default() }]
+        };
+        view.residency(Residency { bytes: bytes(30), ..residency("a", 1) }, now);
+        let failed = ResidencyState::Failed.into();
+        view.residency(Residency { bytes: bytes(50), state: failed, ..residency("b", 1) }, now);
+        view.set_budget("cpu", 70);
+        let seen = view.devices();
+        assert_eq!((seen[0].taken, seen[0].budget), (30, 70));
     }
 
     #[test]

@@ -126,6 +126,9 @@ pub(super) async fn patch(
     let budgets = budgets(worker, change.budgets.unwrap_or_default())?;
     let request = ConfigureRequest { residencies: Vec::new(), budgets, drain: change.drain };
     let answer = worker.client().configure(request).await?.into_inner();
+    for budget in &answer.budgets {
+        worker.view().set_budget(&budget.device, budget.bytes);
+    }
     Ok(Json(WorkerPolicy { id, budgets: answer.budgets, draining: answer.draining }))
 }
 

@@ -45,7 +45,13 @@ pub fn watch(shared: Arc<Shared>) -> impl Stream<Item = Result<StatusEvent, Stat
                     tokio::time::sleep(SETTLE).await;
                 }
                 () = shared.ended.cancelled() => return,
-                _ = ticks.tick() => yield event(Change::Gauges(gauges(&shared))),
+                _ = ticks.tick() => {
+                    // Counts of running and waiting requests fall without a word from the lane.
+                    for change in told.update(&shared) {
+                        yield event(change);
+                    }
+                    yield event(Change::Gauges(gauges(&shared)));
+                }
             }
         }
     }

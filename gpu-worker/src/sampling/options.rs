@@ -66,7 +66,8 @@ impl SamplingOptions {
         let temperature = either("temperature", options.temperature, model.temperature)
             .or(1.0)
             .check("must be a finite number of at least 0", |&value| {
-                value.is_finite() && value >= 0.0
+                // Finite as a float of the logits' width: more would make every token equally likely.
+                (value as f32).is_finite() && value >= 0.0
             })?;
         // What is 0 as a float of the logits' width divides them as 0 would.
         let greedy = (temperature as f32) == 0.0;

@@ -19,7 +19,14 @@ impl From<TextError> for Failure {
 
 impl From<MediaError> for Failure {
     fn from(error: MediaError) -> Self {
-        Self::new(code(error.code()), error)
+        let failure = Self::new(code(error.code()), &error);
+        match error {
+            MediaError::TooManyBytes { size, limit }
+            | MediaError::TooManyPixels { size, limit, .. } => {
+                failure.number("size", size).number("limit", limit)
+            }
+            MediaError::NotAPicture { .. } | MediaError::Corrupt { .. } => failure,
+        }
     }
 }
 

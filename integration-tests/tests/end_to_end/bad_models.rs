@@ -4,6 +4,10 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 use crate::harness::{
     models::{TINY, change_json, copy_of, write_json},
@@ -21,21 +25,50 @@ async fn system(write: impl FnOnce(&Path)) -> (System, TempDir) {
     (Setup::of(&[hub.path(), &zoo::hub()]).start().await, hub)
 }
 
+/// A Hub on this machine that knows no repository, and of `zoo/` ones no revision.
+async fn empty_hub() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                // A request fits into one read; then the connection is closed.
+                let mut request = vec![0; 8192];
+                let size = connection.read(&mut request).await.unwrap_or(0);
+                let known = request[..size].windows(5).any(|part| part == b"/zoo/");
+                let missing = if known { "RevisionNotFound" } else { "RepoNotFound" };
+                let answer = format!(
+                    "HTTP/1.1 404 Not Found\r\nx-error-code: {missing}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                );
+                let _ = connection.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
 #[tokio::test]
-async fn a_model_or_revision_that_is_not_there_is_not_found() {
-    let (system, _hub) = system(|_| {}).await;
+async fn a_model_or_revision_that_nobody_has_is_not_found() {
+    let setup = Setup::of(&[&zoo::hub()]).environment("HF_HUB_OFFLINE", "false");
+    let system = setup.environment("HF_ENDPOINT", &empty_hub().await).start().await;
     let api = system.api();
     for model_id in ["it/nowhere", "nowhere"] {
         api.infer(&ask(model_id)).await.fails(404, "model_not_found");
-        api.post("/api/models/load", &json!({"model_id": model_id}))
-            .await
-            .fails(404, "model_not_found");
+        let load = json!({"model_id": model_id});
+        api.post("/api/models/load", &load).await.fails(404, "model_not_found");
         // Without a task it has to be looked up first.
         let body = json!({"model_id": model_id, "inputs": {"text": "Once"}});
         api.infer(&body).await.fails(404, "model_not_found");
     }
     let revision = format!("{STORYTELLER}@{}", "0".repeat(40));
     api.infer(&ask(&revision)).await.fails(404, "revision_not_found");
+}
+
+#[tokio::test]
+async fn offline_a_model_that_is_not_here_is_out_of_reach() {
+    let (system, _hub) = system(|_| {}).await;
+    let error = system.api().infer(&ask("it/nowhere")).await.fails(502, "hub_unreachable");
+    assert!(error["message"].as_str().is_some_and(|it| it.contains("offline")), "{error}");
 }
 
 #[tokio::test]

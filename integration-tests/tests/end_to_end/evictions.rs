@@ -8,7 +8,7 @@ use crate::harness::{
     system::{Setup, System},
 };
 
-/// Room for two of the tiny models and not for three; see `fits_two`.
+/// Room for two of the tiny models and not for three.
 const BUDGET: &str = "24MB";
 
 async fn small_system() -> (System, TempDir) {
@@ -27,6 +27,22 @@ fn ask(model_id: &str) -> Value {
     json!({"model_id": model_id, "task": "text-generation", "inputs": {"text": "Once"}, "options": options})
 }
 
+/// Answers once, and waits until the status says so.
+async fn use_once(system: &System, model_id: &str) {
+    let api = system.api();
+    let mut status = api.status_stream().await;
+    let before =
+        api.model(model_id).await.map_or(0, |model| model["requests"].as_u64().unwrap_or(0));
+    api.infer(&ask(model_id)).await.ok();
+    let used = |model: &Value| {
+        model["model_id"] == model_id
+            && model["in_flight"] == 0
+            && model["queued"] == 0
+            && model["requests"].as_u64() > Some(before)
+    };
+    status.find("model", used).await;
+}
+
 async fn resident(system: &System) -> Vec<String> {
     let models = system.api().models().await;
     let ready = models.iter().filter(|model| model["status"] == "ready");
@@ -41,7 +57,7 @@ async fn the_least_recently_used_model_makes_room_and_the_log_tells_it() {
     let (system, _hub) = small_system().await;
     let api = system.api();
     for model in ["it/a", "it/b", "it/a"] {
-        api.infer(&ask(model)).await.ok();
+        use_once(&system, model).await;
     }
     assert_eq!(resident(&system).await, ["it/a", "it/b"]);
     let mut status = api.status_stream().await;
@@ -53,7 +69,7 @@ async fn the_least_recently_used_model_makes_room_and_the_log_tells_it() {
     assert!(plan.to_string().contains("it/b"), "{plan}");
     assert_eq!(resident(&system).await, ["it/a", "it/b"]);
 
-    api.infer(&ask("it/c")).await.ok();
+    use_once(&system, "it/c").await;
     assert_eq!(resident(&system).await, ["it/a", "it/c"]);
     let told = status.until("eviction").await.data;
     assert_eq!(told["eviction"]["model_id"], "it/b");
@@ -74,7 +90,7 @@ async fn pinned_models_stay_and_whoever_holds_the_room_is_named() {
     let (system, _hub) = small_system().await;
     let api = system.api();
     for model in ["it/a", "it/b"] {
-        api.infer(&ask(model)).await.ok();
+        use_once(&system, model).await;
         let pinned =
             api.patch(&format!("/api/models/{model}"), &json!({"pinned": true})).await.ok();
         assert_eq!(pinned["workers"], json!(["cpu"]));
@@ -96,6 +112,7 @@ async fn pinned_models_stay_and_whoever_holds_the_room_is_named() {
     assert_eq!(queued.data["reason"], "no_room");
     api.patch("/api/models/it/b", &json!({"pinned": false})).await.ok();
     waiting.until("done").await;
+    use_once(&system, "it/c").await;
     assert_eq!(resident(&system).await, ["it/a", "it/c"]);
     let mut late = ask("it/b");
     late["run"] = json!({"timeout": "300ms"});
@@ -107,7 +124,7 @@ async fn pinned_models_stay_and_whoever_holds_the_room_is_named() {
 async fn a_model_that_never_fits_is_refused_with_its_figures_and_nobody_leaves_for_it() {
     let (system, _hub) = small_system().await;
     let api = system.api();
-    api.infer(&ask("it/a")).await.ok();
+    use_once(&system, "it/a").await;
     let error = api.infer(&ask("it/large")).await.fails(422, "too_large");
     let bytes = |name: &str| error["details"][name].as_u64().unwrap_or_else(|| panic!("{error}"));
     assert!(bytes("needed_bytes") > bytes("budget_bytes"));

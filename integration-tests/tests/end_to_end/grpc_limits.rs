@@ -101,16 +101,19 @@ async fn chunks_that_are_too_large_and_blobs_that_are_not_there_are_refused() {
 
 #[tokio::test]
 async fn an_answer_of_many_megabytes_arrives_whole() {
-    // 40,000 vectors of 96 values: 15 MB, where gRPC's usual limit is 4.
-    const N_TEXTS: usize = 40_000;
+    // 2048 texts of some forty tokens with 96 values each: above 30 MB, where gRPC's usual limit is 4.
+    const N_TEXTS: usize = 2048;
     let worker = Worker::start(&[]);
     let mut client = worker.client().await;
-    let texts = Texts { items: vec!["star".to_owned(); N_TEXTS], is_list: true };
+    let texts = Texts { items: vec!["red circle ".repeat(20); N_TEXTS], is_list: true };
     let request = InferRequest {
         model: Some(ModelRef { model_id: SENTENCES.to_owned(), revision: String::new() }),
         input: Some(Input::FeatureExtraction(FeatureExtractionRequest {
             inputs: Some(FeatureExtractionInputs { text: Some(texts) }),
-            options: Some(FeatureExtractionOptions::default()),
+            options: Some(FeatureExtractionOptions {
+                pooling: Some("none".to_owned()),
+                ..FeatureExtractionOptions::default()
+            }),
         })),
         ..InferRequest::default()
     };
@@ -120,5 +123,12 @@ async fn an_answer_of_many_megabytes_arrives_whole() {
     let Some(Event::Result(result)) = last.event else { panic!("no result") };
     let Some(Output::Embeddings(embeddings)) = result.output else { panic!("no vectors") };
     assert_eq!(embeddings.items.len(), N_TEXTS);
-    assert!(embeddings.items.iter().all(|item| item.values.len() == 96));
+    let bytes: usize = embeddings.items.iter().map(|item| item.values.len() * 4).sum();
+    println!("{bytes} bytes of vectors");
+    assert!((8 << 20..MAX_MESSAGE_BYTES).contains(&bytes), "{bytes}");
+    let first = &embeddings.items[0];
+    assert!(
+        first.tokens >= 40
+            && embeddings.items.iter().all(|item| item.values.len() == first.values.len())
+    );
 }

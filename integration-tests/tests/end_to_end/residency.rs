@@ -1,6 +1,6 @@
 //! Models come and go: the status says so as it happens, and memory comes back.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -64,19 +64,27 @@ async fn fifty_first_requests_load_the_model_once() {
     let (system, _hub) = with_models(|_| {}).await;
     let api = system.api();
     let request = tokens(STORYTELLER, 8);
+    let mut status = api.status_stream().await;
     let outputs = join_all((0..50).map(|_| api.output(&request))).await;
     assert!(outputs.iter().all(|output| output == &outputs[0]), "{outputs:?}");
-    let models = api.models().await;
-    assert_eq!(models.len(), 1, "{models:?}");
-    // Numbers of residencies are given at every load.
-    assert_eq!((&models[0]["generation"], &models[0]["requests"]), (&json!(1), &json!(50)));
+    let mut residencies = BTreeSet::new();
+    loop {
+        let model = status.until("model").await.data;
+        residencies.insert(model["residency_id"].as_str().expect("an id").to_owned());
+        if model["requests"] == 50 && model["in_flight"] == 0 {
+            break;
+        }
+    }
+    assert_eq!(residencies.len(), 1, "{residencies:?}");
 }
 
 #[tokio::test]
 async fn memory_comes_back_with_an_unload() {
     let (system, _hub) = with_models(|hub| SLOW.write(hub, "it/large")).await;
     let api = system.api();
+    let mut status = api.status_stream().await;
     api.infer(&tokens("it/large", 1)).await.ok();
+    status.find("model", |model| model["status"] == "ready" && model["in_flight"] == 0).await;
     let loaded = api.model("it/large").await.expect("it is there");
     let weights = loaded["bytes"]["weights"].as_u64().expect("bytes");
     assert!(weights > 100_000_000, "{loaded}");
@@ -85,6 +93,7 @@ async fn memory_comes_back_with_an_unload() {
     // Mapped weights are file pages and anonymous ones go back to the system: either way the process shrinks.
     println!("{weights} bytes of weights, {freed} bytes came back");
     assert!(freed as f64 > 0.8 * weights as f64, "{released}");
+    status.until("model_gone").await;
     assert_eq!(api.model("it/large").await, None);
 }
 

@@ -62,15 +62,18 @@ impl Events {
 
     /// The next event of that name whose data is as wanted.
     pub async fn find(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Event {
-        let mut passed = Vec::new();
-        while let Some(event) = self.next().await {
-            if event.name == name && wanted(&event.data) {
-                return event;
+        let found = async {
+            let mut passed = Vec::new();
+            while let Some(event) = self.next().await {
+                if event.name == name && wanted(&event.data) {
+                    return event;
+                }
+                passed.push(event);
+                passed.drain(..passed.len().saturating_sub(5));
             }
-            passed.push(event);
-            passed.drain(..passed.len().saturating_sub(5));
-        }
-        panic!("the stream ended without the wanted {name}; at last {passed:?}");
+            panic!("the stream ended without the wanted {name}; at last {passed:?}");
+        };
+        within(&format!("the wanted {name}"), found).await
     }
 }
 

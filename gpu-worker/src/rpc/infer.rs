@@ -206,6 +206,7 @@ impl Call {
             deadline: self.deadline,
             count,
             counters: Arc::clone(shared.residencies.counters()),
+            has_ended: false,
         });
         Ok(inbox)
     }

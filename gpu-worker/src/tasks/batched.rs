@@ -286,6 +286,7 @@ mod tests {
             deadline: None,
             count: JobCount::new(&Arc::new(AtomicUsize::new(0))),
             counters: Arc::new(Counters::default()),
+            has_ended: false,
         };
         (job, inbox)
     }

@@ -31,6 +31,8 @@ pub struct Job {
     /// Counts the job for as long as it lives.
     pub count: JobCount,
     pub counters: Arc<Counters>,
+    /// Its last event is out; whoever closes the stream from here on cancels nothing.
+    pub has_ended: bool,
 }
 
 /// One more on a counter, until it is dropped.
@@ -51,12 +53,14 @@ impl Drop for JobCount {
 
 impl Job {
     /// Ends the job with what was made.
-    pub fn finish(self, made: Made, timing: Timing) {
+    pub fn finish(mut self, made: Made, timing: Timing) {
+        self.has_ended = true;
         self.outbox.push(Event::Made(made, timing));
     }
 
     /// Ends the job with an error.
-    pub fn fail(self, failure: Failure) {
+    pub fn fail(mut self, failure: Failure) {
+        self.has_ended = true;
         self.outbox.push(Event::Failed(failure));
     }
 
@@ -68,7 +72,9 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if let Some(after) = self.outbox.closed_for() {
+        if let Some(after) = self.outbox.closed_for()
+            && !self.has_ended
+        {
             self.counters.cancelled(after);
         }
     }

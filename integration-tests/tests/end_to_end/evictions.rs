@@ -19,7 +19,7 @@ async fn small_system() -> (System, TempDir) {
     Gpt2 { layers: 2, ..SLOW }.write(hub.path(), "it/large");
     let setup = Setup::of(&[hub.path()]).argument("--memory-budget", BUDGET);
     // Otherwise nothing would leave in its first half minute.
-    (setup.environment("MIN_RESIDENCY", "0s").start().await, hub)
+    (setup.environment("ANYMODEL_MIN_RESIDENCY", "0s").start().await, hub)
 }
 
 fn ask(model_id: &str) -> Value {

@@ -23,7 +23,7 @@ pub struct System {
 pub struct Setup {
     pub hubs: Vec<PathBuf>,
     pub arguments: Vec<String>,
-    /// For the control plane and its worker, such as `MIN_RESIDENCY`.
+    /// For the control plane and its worker, such as `ANYMODEL_MIN_RESIDENCY`.
     pub environment: Vec<(&'static str, String)>,
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Models are those of `zoo/hub` and random ones that the tests write. Nothing here needs a network.
 
+#![expect(clippy::needless_pass_by_value, reason = "requests are written in place with `json!`")]
+
 mod bad_input;
 mod bad_models;
 mod cancel;

@@ -119,7 +119,7 @@ fn write_safetensors(path: &Path, tensors: &[(String, Vec<usize>)]) {
         header.insert(name.clone(), entry);
     }
     let mut header = Value::Object(header).to_string();
-    while header.len() % 8 != 0 {
+    while !header.len().is_multiple_of(8) {
         header.push(' ');
     }
     let mut file = BufWriter::new(File::create(path).expect("a file"));

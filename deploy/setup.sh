@@ -13,15 +13,24 @@ need() {
     command -v "$1" >/dev/null 2>&1 || fail "$1 is missing: $2"
 }
 
-need cargo "install Rust with rustup (see rust-toolchain in README.md)"
+need cargo "install Rust 1.95 or later with rustup"
 need python3 "apt-get install python3"
 python3 -m pip --version >/dev/null 2>&1 || fail "pip for python3 is missing: apt-get install python3-pip"
-need node "install Node.js 20 or later"
-need npm "install Node.js 20 or later, which brings npm"
+need node "install Node.js 20.19 or later"
+need npm "install Node.js 20.19 or later, which brings npm"
 need gcc "apt-get install gcc"
 need g++ "apt-get install g++"
-node_major="$(node --version | sed 's/^v\([0-9]*\).*/\1/')"
-[ "$node_major" -ge 20 ] || fail "Node.js is too old ($(node --version)): 20 or later is needed"
+need make "apt-get install make"
+need curl "apt-get install curl"
+
+# at_least HAVE WANTED: versions with dots.
+at_least() {
+    [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+node_version="$(node --version | tr -d v)"
+at_least "$node_version" 20.19 || fail "Node.js is too old ($node_version): 20.19 or later is needed"
+rust_version="$(rustc --version | cut -d ' ' -f 2)"
+at_least "$rust_version" 1.95 || fail "Rust is too old ($rust_version): 1.95 or later is needed"
 
 # cmake and nasm build libjpeg-turbo; Chromium is for the browser tests.
 packages=""
@@ -31,7 +40,7 @@ want() {
 want cmake cmake
 want nasm nasm
 if [ "${1:-}" = test ]; then
-    want chromium chromium
+    command -v google-chrome >/dev/null 2>&1 || want chromium chromium
 fi
 if [ -n "$packages" ]; then
     as_root=""

@@ -97,13 +97,12 @@ impl Residencies {
     }
 
     async fn load(&self, job: LoadJob) -> Result<(Lane, Loaded, u64), Failure> {
-        let position = self.0.loads_waiting.fetch_add(1, Ordering::AcqRel) + 1;
-        job.progress.send_modify(|state| state.queue_position = Some(position as u32));
+        let place = self.0.load_queue.enter(job.number, &job.progress);
+        self.notify();
         let slot = self.0.load_slots.acquire().await;
-        self.0.loads_waiting.fetch_sub(1, Ordering::AcqRel);
+        drop(place);
         let _slot =
             slot.map_err(|_| Failure::new(Code::Draining, "this worker loads nothing new"))?;
-        job.progress.send_modify(|state| state.queue_position = None);
 
         let files = self.download(&job).await?;
         let is_wanted = Arc::clone(&job.users);

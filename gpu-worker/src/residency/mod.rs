@@ -8,6 +8,7 @@ mod entry;
 pub mod facts;
 mod facts_cache;
 mod load;
+mod load_queue;
 mod open;
 pub mod precision;
 mod release;
@@ -15,7 +16,7 @@ mod room;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -27,6 +28,7 @@ use self::{
     device::DeviceInfo,
     entry::{Entry, Phase},
     facts::Facts,
+    load_queue::LoadQueue,
 };
 pub use self::{
     entry::{LoadState, state_name},
@@ -72,7 +74,7 @@ struct Shared {
     facts: FactsCache,
     scheduler: Scheduler,
     load_slots: Semaphore,
-    loads_waiting: AtomicUsize,
+    load_queue: LoadQueue,
     settings: Settings,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
@@ -113,7 +115,7 @@ impl Residencies {
             device,
             facts,
             load_slots: Semaphore::new(LOADS_AT_ONCE),
-            loads_waiting: AtomicUsize::new(0),
+            load_queue: LoadQueue::default(),
             settings,
             state: Mutex::new(state),
             changed: watch::Sender::new(0),

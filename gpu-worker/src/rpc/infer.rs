@@ -283,7 +283,10 @@ fn resolve_media(request: &mut InferRequest, shared: &Shared) -> Result<(), Fail
         Some(Input::ImageClassification(request)) => {
             request.inputs.as_mut().and_then(|inputs| inputs.image.as_mut())
         }
-        _ => None,
+        Some(
+            Input::TextGeneration(_) | Input::FeatureExtraction(_) | Input::SentenceSimilarity(_),
+        )
+        | None => None,
     };
     let Some(media) = media else { return Ok(()) };
     if let Some(Content::BlobId(id)) = &media.content {

@@ -47,7 +47,8 @@ afterEach(async () => {
 });
 
 async function choose(modelId: string): Promise<void> {
-  await page.getByRole("radio", { name: modelId }).check({ force: true });
+  // `check` looks at once whether the box changed; the page's own state decides that, one render later.
+  await page.getByRole("radio", { name: modelId }).click({ force: true });
   await page.getByRole("main").getByText(modelId, { exact: true }).waitFor();
 }
 

@@ -1,6 +1,6 @@
 //! One request through the fleet: events as they happen, ending with a result or a failure.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use proto::{
     InferEvent, InferRequest, InferResult, ModelRef, OnConflict, infer_event::Event,
@@ -54,6 +54,17 @@ enum State {
     Finished,
 }
 
+/// How long a worker may take to end a stream after its result.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Takes the end of a stream whose result is there. Dropped before its end it would be reset, and HTTP/2 closes a
+/// connection on which too many streams are.
+fn read_to_end(mut events: Box<Streaming<InferEvent>>) {
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(END_TIMEOUT, events.message()).await;
+    });
+}
+
 impl Run {
     pub fn new(fleet: Arc<Fleet>, mut job: Job) -> Self {
         let blobs = Blobs::take(&mut job.input);
@@ -79,8 +90,11 @@ impl Run {
             match outcome {
                 Ok(None) => {}
                 Ok(Some(event)) => {
-                    if matches!(event, Event::Result(_)) {
-                        self.state = State::Finished;
+                    if matches!(event, Event::Result(_))
+                        && let State::Streaming { events, .. } =
+                            std::mem::replace(&mut self.state, State::Finished)
+                    {
+                        read_to_end(events);
                     }
                     return Some(Ok(event));
                 }

@@ -64,6 +64,8 @@ impl Worker {
             .http2_keep_alive_interval(Duration::from_secs(5))
             .keep_alive_timeout(Duration::from_secs(10))
             .keep_alive_while_idle(true)
+            // Every client that goes away resets a stream. Workers are no strangers: none of that is an attack.
+            .http2_max_local_error_reset_streams(None)
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(8 << 20);
         let client = WorkerClient::with_interceptor(endpoint.connect_lazy(), authorize)

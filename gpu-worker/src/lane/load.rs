@@ -8,7 +8,7 @@ use crate::{
     failure::{Code, Failure},
     models::{self, Architecture, ModelKind},
     tasks::Pipelines,
-    weights::{Access, Checkpoint, LoadProgress, OpenOptions},
+    weights::{Access, Checkpoint, LoadProgress, OpenOptions, WeightsError},
 };
 
 /// Everything that a lane needs to load a residency.
@@ -83,9 +83,17 @@ impl From<models::LoadError> for Failure {
     }
 }
 
-impl From<crate::weights::WeightsError> for Failure {
-    fn from(error: crate::weights::WeightsError) -> Self {
+impl From<WeightsError> for Failure {
+    fn from(error: WeightsError) -> Self {
         tracing::warn!(error = ?error, "a checkpoint could not be opened");
-        Self::new(Code::CorruptCheckpoint, error)
+        let code = match &error {
+            WeightsError::Cancelled => Code::Cancelled,
+            WeightsError::Memory { .. } => Code::OutOfMemory,
+            WeightsError::Read { .. } | WeightsError::Torch { .. } | WeightsError::View { .. } => {
+                Code::LoadFailed
+            }
+            _ => Code::CorruptCheckpoint,
+        };
+        Self::new(code, error)
     }
 }

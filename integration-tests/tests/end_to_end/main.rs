@@ -7,6 +7,7 @@
 mod bad_input;
 mod bad_models;
 mod cancel;
+mod endurance;
 mod evictions;
 mod grpc;
 mod grpc_limits;

@@ -1,6 +1,6 @@
 //! The worker's program: flags, logs, signals.
 
-use std::{process::ExitCode, time::Instant};
+use std::{io::IsTerminal, process::ExitCode, time::Instant};
 
 use anyhow::Context;
 use clap::Parser;
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         .with_env_filter(
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,hyper=warn")),
         )
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     // libtorch's panics bring pages of C++ frames; the first line is what is worth reading.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use proto::infer_event::Event;
+use proto::{Histogram, infer_event::Event};
 use tokio::time::Instant;
 
 use crate::fleet::{Fleet, Link};
@@ -170,9 +170,15 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
             let cancelled = gauges.cancelled as f64;
             figures.add("inference_cancelled_total", "counter", &of_worker, cancelled);
             // From a client's disappearance to the end of its work, as the worker measured it.
-            let (sum, longest) = (gauges.cancel_seconds_sum, gauges.cancel_seconds_max);
-            figures.add("inference_cancel_seconds_sum", "counter", &of_worker, sum);
+            if let Some(histogram) = &gauges.cancel_seconds {
+                figures.histogram("inference_cancel_seconds", &of_worker, histogram);
+            }
+            let longest = gauges.cancel_seconds_max;
             figures.add("inference_cancel_seconds_max", "gauge", &of_worker, longest);
+            let late = gauges.steps_after_disconnect as f64;
+            figures.add("inference_steps_after_disconnect_total", "counter", &of_worker, late);
+            let most = gauges.steps_after_disconnect_max as f64;
+            figures.add("inference_steps_after_disconnect_max", "gauge", &of_worker, most);
         }
         let Some(status) = &view.status else { continue };
         for device in &status.devices {
@@ -234,11 +240,23 @@ struct Figures(Vec<(&'static str, &'static str, Vec<String>)>);
 
 impl Figures {
     fn add(&mut self, name: &'static str, kind: &'static str, labels: &str, value: f64) {
-        let sample = if labels.is_empty() {
-            format!("{name} {value}")
-        } else {
-            format!("{name}{{{labels}}} {value}")
-        };
+        self.sample(name, kind, sample(name, "", labels, value));
+    }
+
+    /// Buckets that count everything below them, the sum, and the count.
+    fn histogram(&mut self, name: &'static str, labels: &str, histogram: &Histogram) {
+        let mut count = 0;
+        let bounds = histogram.bounds.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
+        for (bound, in_bucket) in bounds.zip(&histogram.counts) {
+            count += in_bucket;
+            let labels = format!("{labels},le=\"{bound}\"");
+            self.sample(name, "histogram", sample(name, "_bucket", &labels, count as f64));
+        }
+        self.sample(name, "histogram", sample(name, "_sum", labels, histogram.sum));
+        self.sample(name, "histogram", sample(name, "_count", labels, count as f64));
+    }
+
+    fn sample(&mut self, name: &'static str, kind: &'static str, sample: String) {
         match self.0.iter_mut().find(|(known, ..)| *known == name) {
             Some((.., samples)) => samples.push(sample),
             None => self.0.push((name, kind, vec![sample])),
@@ -256,6 +274,14 @@ impl Figures {
     }
 }
 
+fn sample(name: &str, suffix: &str, labels: &str, value: f64) -> String {
+    if labels.is_empty() {
+        format!("{name}{suffix} {value}")
+    } else {
+        format!("{name}{suffix}{{{labels}}} {value}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,6 +295,24 @@ mod tests {
         let mut text = String::new();
         figures.write(&mut text).unwrap();
         assert_eq!(text, "# TYPE a gauge\na{x=\"1\"} 1\na{x=\"2\"} 3\n# TYPE b counter\nb 2\n");
+    }
+
+    #[test]
+    fn buckets_of_a_histogram_add_up() {
+        let mut figures = Figures::default();
+        let histogram = Histogram { bounds: vec![0.1, 0.5], counts: vec![2, 0, 1], sum: 1.5 };
+        figures.histogram("h", "x=\"1\"", &histogram);
+        let mut text = String::new();
+        figures.write(&mut text).unwrap();
+        let lines = [
+            "# TYPE h histogram",
+            "h_bucket{x=\"1\",le=\"0.1\"} 2",
+            "h_bucket{x=\"1\",le=\"0.5\"} 2",
+            "h_bucket{x=\"1\",le=\"+Inf\"} 3",
+            "h_sum{x=\"1\"} 1.5",
+            "h_count{x=\"1\"} 3",
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), lines);
     }
 
     #[test]

@@ -1,12 +1,30 @@
 //! The worker's own figures for Prometheus: read from its status once a second, never counted twice.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use metrics::{counter, gauge};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 
-use crate::residency::{Residencies, device};
+use crate::{
+    residency::{Residencies, device},
+    tasks::CANCEL_BOUNDS,
+};
 
 const EVERY: Duration = Duration::from_secs(1);
+
+/// Serves the figures on `address`.
+///
+/// # Errors
+/// When the address cannot be used.
+pub fn serve(address: SocketAddr) -> Result<(), BuildError> {
+    PrometheusBuilder::new()
+        .with_http_listener(address)
+        .set_buckets_for_metric(
+            Matcher::Full("inference_cancel_seconds".to_owned()),
+            &CANCEL_BOUNDS,
+        )?
+        .install()
+}
 
 /// Keeps the figures up to date for as long as the worker lives.
 pub async fn publish(residencies: Residencies) {
@@ -31,8 +49,9 @@ pub async fn publish(residencies: Residencies) {
         counter!("inference_generated_tokens_total")
             .absolute(counters.generated_tokens.load(Ordering::Relaxed));
         counter!("inference_cancelled_total").absolute(cancels.count);
-        gauge!("inference_cancel_seconds_sum").set(cancels.total.as_secs_f64());
         gauge!("inference_cancel_seconds_max").set(cancels.longest.as_secs_f64());
+        counter!("inference_steps_after_disconnect_total").absolute(cancels.late_steps);
+        gauge!("inference_steps_after_disconnect_max").set(cancels.late_steps_max as f64);
         published_models = publish_models(&residencies, published_models);
     }
 }

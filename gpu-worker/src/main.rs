@@ -97,10 +97,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let service =
         Service::new(residencies, Blobs::new(rpc::BlobLimits::default()), identity, cores);
     if let Some(address) = config.metrics_listen {
-        metrics_exporter_prometheus::PrometheusBuilder::new()
-            .with_http_listener(address)
-            .install()
-            .context("--metrics-listen")?;
+        figures::serve(address).context("--metrics-listen")?;
         tokio::spawn(figures::publish(service.residencies().clone()));
     }
     let bound = config.listen.bind().await.context("--listen")?;

@@ -52,6 +52,10 @@ pub(super) struct WorkerRow {
     generated_tokens: u64,
     /// Requests cancelled since its start.
     cancelled: u64,
+    /// Steps that ended after the client of a request in them had left, since its start.
+    steps_after_disconnect: u64,
+    /// The most of any one request; 1 is the step that was under way.
+    steps_after_disconnect_max: u64,
 }
 
 impl WorkerRow {
@@ -77,6 +81,8 @@ impl WorkerRow {
             in_flight: worker.in_flight(),
             generated_tokens: gauges.generated_tokens,
             cancelled: gauges.cancelled,
+            steps_after_disconnect: gauges.steps_after_disconnect,
+            steps_after_disconnect_max: gauges.steps_after_disconnect_max,
         }
     }
 }

@@ -5,6 +5,10 @@
 
 mod load;
 pub mod scheduler;
+mod threads;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     any::Any,
@@ -12,7 +16,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc::{Receiver, Sender, TryRecvError, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
     },
     thread,
     time::{Duration, Instant},
@@ -22,7 +26,10 @@ use tch::{Device, Kind, Tensor};
 use tokio::sync::oneshot;
 
 pub use self::load::{LoadSpec, LoadStage, Loaded};
-use self::scheduler::{LaneId, Scheduler, Want};
+use self::{
+    scheduler::{Grant, LaneId, Scheduler},
+    threads::Threads,
+};
 use crate::{
     failure::{Code, Failure},
     memory::{allocator, shim},
@@ -34,6 +41,9 @@ pub const QUEUE_BOUND: usize = 256;
 
 /// How long a lane rests whose requests all wait for their readers.
 const PARKED_PAUSE: Duration = Duration::from_millis(5);
+
+/// A lane that had nothing to do for this long gives up the threads that helped it.
+const HELPERS_STAY: Duration = Duration::from_millis(50);
 
 enum Command {
     Run(Box<Job>),
@@ -72,13 +82,24 @@ impl Lane {
         spec: LoadSpec,
         scheduler: Scheduler,
     ) -> (Self, oneshot::Receiver<Result<Loaded, Failure>>) {
+        Self::start(id, spec.device, scheduler, move || load::load(&spec))
+    }
+
+    /// The same with another way to come by pipelines. Their tensors are made on the lane's own thread.
+    pub fn start<L: Send + 'static>(
+        id: LaneId,
+        device: Device,
+        scheduler: Scheduler,
+        load: impl FnOnce() -> Result<(Pipelines, L), Failure> + Send + 'static,
+    ) -> (Self, oneshot::Receiver<Result<L, Failure>>) {
         let (commands, inbox) = channel();
         let (loaded_sender, loaded) = oneshot::channel();
         let (closed_sender, closed) = oneshot::channel();
         let gauges = Arc::new(LaneGauges::default());
-        let body = LaneBody { id, scheduler, gauges: Arc::clone(&gauges), inbox };
+        let threads = Threads::new();
+        let body = LaneBody { id, device, scheduler, gauges: Arc::clone(&gauges), inbox, threads };
         let spawned = thread::Builder::new().name(format!("lane-{id}")).spawn(move || {
-            body.run(spec, loaded_sender);
+            body.run(load, loaded_sender);
             allocator::trim();
             // Only now is the memory back.
             let _ = closed_sender.send(());
@@ -122,13 +143,19 @@ impl LaneHandle {
 
 struct LaneBody {
     id: LaneId,
+    device: Device,
     scheduler: Scheduler,
     gauges: Arc<LaneGauges>,
     inbox: Receiver<Command>,
+    threads: Threads,
 }
 
 impl LaneBody {
-    fn run(self, spec: LoadSpec, report: oneshot::Sender<Result<Loaded, Failure>>) {
+    fn run<L>(
+        self,
+        load: impl FnOnce() -> Result<(Pipelines, L), Failure>,
+        report: oneshot::Sender<Result<L, Failure>>,
+    ) {
         let _inference_mode = match shim::InferenceMode::enter() {
             Ok(guard) => guard,
             Err(error) => {
@@ -137,16 +164,14 @@ impl LaneBody {
             }
         };
         // Layers choose how they compute by the threads they will have at most.
-        set_threads(self.scheduler.permits());
-        let device = spec.device;
-        let loaded = guarded(Code::LoadFailed, || load::load(&spec)).and_then(|result| result);
-        drop(spec);
+        self.threads.set(self.scheduler.cores());
+        let loaded = guarded(Code::LoadFailed, load).and_then(|result| result);
         match loaded {
             Ok((mut pipelines, loaded)) => {
                 if report.send(Ok(loaded)).is_ok() {
                     // Outside of a step there is little that can panic; if it does, the lane goes on without its jobs.
                     while let Err(failure) =
-                        guarded(Code::InferenceFailed, || self.serve(&mut pipelines, device))
+                        guarded(Code::InferenceFailed, || self.serve(&mut pipelines))
                     {
                         tracing::error!(lane = self.id, %failure, "the lane's work was dropped");
                         pipelines.abort_all(&failure);
@@ -164,12 +189,12 @@ impl LaneBody {
         self.scheduler.forget(self.id);
     }
 
-    fn serve(&self, pipelines: &mut Pipelines, device: Device) {
+    fn serve(&self, pipelines: &mut Pipelines) {
         loop {
             if pipelines.is_idle() {
-                match self.inbox.recv() {
-                    Ok(Command::Run(job)) => pipelines.admit(*job),
-                    Ok(Command::Close) | Err(_) => return,
+                match self.wait() {
+                    Some(Command::Run(job)) => pipelines.admit(*job),
+                    Some(Command::Close) | None => return,
                 }
             }
             loop {
@@ -185,7 +210,7 @@ impl LaneBody {
             }
             let mut has_stepped = false;
             for pipeline in pipelines.iter_mut() {
-                has_stepped |= self.step(pipeline, device);
+                has_stepped |= self.step(pipeline);
             }
             self.publish(pipelines);
             if !has_stepped && !pipelines.is_idle() {
@@ -195,32 +220,47 @@ impl LaneBody {
         }
     }
 
+    /// The next command, or `None` when nobody can send one any more.
+    fn wait(&self) -> Option<Command> {
+        match self.inbox.recv_timeout(HELPERS_STAY) {
+            Ok(command) => return Some(command),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => self.threads.rest(),
+        }
+        self.inbox.recv().ok()
+    }
+
     /// Runs one step, if there is something to do.
-    fn step(&self, pipeline: &mut dyn Pipeline, device: Device) -> bool {
-        let Some(priority) = pipeline.prepare_step(Instant::now()) else { return false };
-        let permit = self.scheduler.acquire(self.id, Want { priority, max_threads: usize::MAX });
-        set_threads(permit.threads);
-        if let Err(failure) = guarded(Code::InferenceFailed, || pipeline.step()) {
+    fn step(&self, pipeline: &mut dyn Pipeline) -> bool {
+        let Some(ask) = pipeline.prepare_step(Instant::now()) else { return false };
+        let permit = self.scheduler.acquire(self.id, ask);
+        self.threads.set(permit.grant.threads);
+        let stepped = guarded(Code::InferenceFailed, || self.complete(pipeline, permit.grant));
+        if let Err(failure) = stepped.and_then(|ended| ended) {
             tracing::error!(lane = self.id, %failure, "a step failed");
             pipeline.abort_step(&failure);
             release_cached();
-            check_device(device);
+            check_device(self.device);
         }
         drop(permit);
         true
     }
 
+    /// A step has ended when the device has completed it, not when it was handed over.
+    fn complete(&self, pipeline: &mut dyn Pipeline, grant: Grant) -> Result<(), Failure> {
+        let failed = |error| Failure::new(Code::InferenceFailed, error);
+        let Device::Cuda(index) = self.device else {
+            pipeline.step();
+            return Ok(());
+        };
+        shim::use_stream(index, grant.is_short).map_err(failed)?;
+        pipeline.step();
+        shim::finish_stream(index).map(drop).map_err(failed)
+    }
+
     fn publish(&self, pipelines: &Pipelines) {
         self.gauges.running.store(pipelines.running(), Ordering::Release);
         self.gauges.cache_bytes.store(pipelines.cache_bytes(), Ordering::Release);
-    }
-}
-
-/// Intra-op threads of this OS thread, set only when they change.
-fn set_threads(threads: usize) {
-    let threads = i32::try_from(threads).unwrap_or(i32::MAX);
-    if tch::get_num_threads() != threads {
-        tch::set_num_threads(threads);
     }
 }
 
@@ -270,28 +310,4 @@ fn failure_of_panic(panic: &(dyn Any + Send), otherwise: Code) -> Failure {
 
 fn cut(text: &str, limit: usize) -> String {
     text.chars().take(limit).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_becomes_its_first_line() {
-        let failure =
-            guarded(Code::InferenceFailed, || panic!("shapes differ\nframe #0: c10::Error"))
-                .unwrap_err();
-        assert_eq!(
-            (failure.code, failure.message.as_str()),
-            (Code::InferenceFailed, "shapes differ")
-        );
-    }
-
-    #[test]
-    fn an_allocation_that_fails_is_out_of_memory() {
-        let failure =
-            guarded(Code::InferenceFailed, || panic!("[enforce fail] DefaultCPUAllocator: can't"))
-                .unwrap_err();
-        assert_eq!(failure.code, Code::OutOfMemory);
-    }
 }

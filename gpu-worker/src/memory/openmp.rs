@@ -4,6 +4,8 @@
 
 use std::{env, ffi::OsStr, io, os::unix::process::CommandExt, path::PathBuf, process::Command};
 
+use super::shim;
+
 const SPIN_COUNT: &str = "GOMP_SPINCOUNT";
 const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
 /// Iterations, a few tens of microseconds.
@@ -23,6 +25,11 @@ pub fn ensure_environment() -> io::Result<()> {
     let mut command = Command::new(&program);
     command.arg0(name.as_deref().unwrap_or(OsStr::new("gpu-worker"))).args(arguments);
     Err(command.env(SPIN_COUNT, SHORT_SPIN).exec())
+}
+
+/// Ends the threads that OpenMP keeps to help this one. They are started again when they are needed.
+pub fn release_helpers() {
+    shim::release_helpers();
 }
 
 fn is_decided(is_set: impl Fn(&str) -> bool) -> bool {

@@ -48,6 +48,9 @@ unsafe extern "C" {
     fn shim_memory(device: c_int, out: *mut DeviceMemory) -> c_int;
     fn shim_reset_peak(device: c_int) -> c_int;
     fn shim_synchronize(device: c_int) -> c_int;
+    fn shim_use_stream(device: c_int, high_priority: bool) -> c_int;
+    fn shim_finish_stream(device: c_int) -> c_int;
+    fn shim_release_helpers();
     fn shim_inference_mode_new() -> *mut c_void;
     fn shim_inference_mode_drop(guard: *mut c_void);
     fn shim_autocast_cuda_dtype(scalar_type: c_int) -> c_int;
@@ -107,6 +110,24 @@ pub fn reset_peak(device: usize) -> Result<bool, ShimError> {
 pub fn synchronize(device: usize) -> Result<bool, ShimError> {
     // SAFETY: a plain integer.
     accelerator(unsafe { shim_synchronize(device as c_int) })
+}
+
+/// Makes one of this thread's two streams on a device the current one. `false`: there is no accelerator.
+pub fn use_stream(device: usize, high_priority: bool) -> Result<bool, ShimError> {
+    // SAFETY: plain values.
+    accelerator(unsafe { shim_use_stream(device as c_int, high_priority) })
+}
+
+/// Waits for everything queued on this thread's current stream. `false`: there is no accelerator.
+pub fn finish_stream(device: usize) -> Result<bool, ShimError> {
+    // SAFETY: a plain integer.
+    accelerator(unsafe { shim_finish_stream(device as c_int) })
+}
+
+/// Ends the threads that OpenMP keeps for this one; does nothing where its library cannot do that.
+pub fn release_helpers() {
+    // SAFETY: no arguments; affects only helpers of the calling thread, which is in no parallel region.
+    unsafe { shim_release_helpers() }
 }
 
 /// What CUDA's autocast casts to on this thread's process-wide setting; `tch::autocast` cannot say.
@@ -245,6 +266,8 @@ mod tests {
             assert_eq!(device_memory(0).unwrap(), None);
             assert!(!reset_peak(0).unwrap());
             assert!(!synchronize(0).unwrap());
+            assert!(!use_stream(0, true).unwrap());
+            assert!(!finish_stream(0).unwrap());
         }
     }
 }

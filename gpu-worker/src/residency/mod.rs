@@ -21,7 +21,7 @@ use std::{
 };
 
 use proto::{Eviction, Residency};
-use tch::Kind;
+use tch::{Device, Kind};
 use tokio::sync::{Semaphore, watch};
 
 use self::{
@@ -111,7 +111,10 @@ impl Residencies {
     pub fn new(device: DeviceInfo, facts: FactsCache, settings: Settings) -> Self {
         let state = State { budget: settings.budget, ..State::default() };
         Self(Arc::new(Shared {
-            scheduler: Scheduler::new(device.cores),
+            scheduler: match device.torch {
+                Device::Cuda(_) => Scheduler::of_gpu(device.cores),
+                _ => Scheduler::of_cores(device.cores),
+            },
             device,
             facts,
             load_slots: Semaphore::new(LOADS_AT_ONCE),

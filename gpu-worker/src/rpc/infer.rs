@@ -2,7 +2,10 @@
 
 use std::{
     future::Future,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,12 +16,12 @@ use proto::{
 use tokio::sync::watch;
 use tonic::Status;
 
-use super::{EventStream, Shared};
+use super::{EventStream, Shared, departure::Departure};
 use crate::{
     failure::{Code, Failure},
     lane::LaneHandle,
     residency::{Lease, LoadState, Wanted, facts::Facts, precision, state_name},
-    tasks::{self, Event, Finish, Job, Prepared, Timing, outbox::outbox},
+    tasks::{self, Event, Finish, Job, Prepared, Tenant, Timing, outbox::outbox},
 };
 
 /// Bytes of events that wait for a slow reader before its request is left out of further steps.
@@ -38,8 +41,11 @@ pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEve
         sequence += 1;
         InferEvent { sequence, event: Some(kind) }
     };
-    Box::pin(async_stream::try_stream! {
-        let call = within(deadline, Call::prepare(&shared, request, arrived, deadline)).await?;
+    let at_lane = Arc::<AtomicBool>::default();
+    let counters = Arc::clone(shared.residencies.counters());
+    let departure = Departure { counters, at_lane: Arc::clone(&at_lane), has_ended: false };
+    let events = async_stream::try_stream! {
+        let call = within(deadline, Call::prepare(&shared, request, arrived, deadline, at_lane)).await?;
         let mut call = call;
 
         let (lease, lane) = {
@@ -103,7 +109,8 @@ pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEve
                 }
             }
         }
-    })
+    };
+    Box::pin(departure.watch(events))
 }
 
 /// One request on its way.
@@ -115,8 +122,10 @@ struct Call {
     finish: Option<Finish>,
     prompt_tokens: Option<u32>,
     seed: Option<u64>,
+    tenant: Tenant,
     priority: i32,
     waits: bool,
+    at_lane: Arc<AtomicBool>,
     arrived: Instant,
     deadline: Option<Instant>,
     /// Time spent waiting for the load.
@@ -129,6 +138,7 @@ impl Call {
         mut request: InferRequest,
         arrived: Instant,
         deadline: Option<Instant>,
+        at_lane: Arc<AtomicBool>,
     ) -> Result<Self, Failure> {
         let of_input =
             tasks::of_input(&request).ok_or_else(|| Failure::invalid("input", "is missing"))?;
@@ -152,6 +162,7 @@ impl Call {
             keep_alive_ms: request.keep_alive_ms,
         };
         let (priority, waits) = (request.priority, request.wait.unwrap_or(true));
+        let tenant = Tenant::from(request.tenant.as_str());
         let Prepared { work, finish, prompt_tokens, seed } =
             prepare_in_pool(shared, &facts, task, request).await?;
         Ok(Self {
@@ -162,8 +173,10 @@ impl Call {
             finish: Some(finish),
             prompt_tokens,
             seed,
+            tenant,
             priority,
             waits,
+            at_lane,
             arrived,
             deadline,
             load: None,
@@ -199,6 +212,7 @@ impl Call {
         let (sender, inbox) = outbox(OUTBOX_BYTES);
         lane.submit(Job {
             work: self.work.take(),
+            tenant: Arc::clone(&self.tenant),
             outbox: sender,
             priority: self.priority,
             arrived: self.arrived,
@@ -206,8 +220,11 @@ impl Call {
             deadline: self.deadline,
             count,
             counters: Arc::clone(shared.residencies.counters()),
+            late_steps: 0,
             has_ended: false,
         });
+        // From here on the job counts its own end.
+        self.at_lane.store(true, Ordering::Release);
         Ok(inbox)
     }
 

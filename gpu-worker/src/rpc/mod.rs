@@ -3,6 +3,7 @@
 mod auth;
 mod blobs;
 mod configure;
+mod departure;
 mod infer;
 mod load;
 mod plan;

@@ -8,7 +8,8 @@ use std::{
 
 use futures::Stream;
 use proto::{
-    Device, Gauges, Residency, StatusEvent, TaskSupport, WorkerStatus, status_event::Change,
+    Device, Gauges, Histogram, Residency, StatusEvent, TaskSupport, WorkerStatus,
+    status_event::Change,
 };
 use tonic::Status;
 
@@ -151,6 +152,13 @@ fn gauges(shared: &Shared) -> Gauges {
         cancelled: cancels.count,
         cancel_seconds_sum: cancels.total.as_secs_f64(),
         cancel_seconds_max: cancels.longest.as_secs_f64(),
+        steps_after_disconnect: cancels.late_steps,
+        steps_after_disconnect_max: cancels.late_steps_max,
+        cancel_seconds: Some(Histogram {
+            bounds: tasks::CANCEL_BOUNDS.to_vec(),
+            counts: cancels.buckets,
+            sum: cancels.total.as_secs_f64(),
+        }),
         uptime_ms: shared.identity.started.elapsed().as_millis() as u64,
     }
 }

@@ -5,6 +5,10 @@ use std::{
     time::Duration,
 };
 
+/// Upper bounds of the buckets of the time from a client's disappearance to the end of its work, in seconds.
+pub const CANCEL_BOUNDS: [f64; 12] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
 #[derive(Debug, Default)]
 pub struct Counters {
     pub requests: AtomicU64,
@@ -12,31 +16,54 @@ pub struct Counters {
     cancelled: AtomicU64,
     cancel_micros: AtomicU64,
     cancel_micros_max: AtomicU64,
+    /// How many ended within each of [`CANCEL_BOUNDS`]; the last place has those beyond.
+    cancel_buckets: [AtomicU64; CANCEL_BOUNDS.len() + 1],
+    late_steps: AtomicU64,
+    late_steps_max: AtomicU64,
 }
 
 /// How cancelled requests ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cancels {
     pub count: u64,
     /// From the client's disappearance to the lane's letting go, summed.
     pub total: Duration,
     pub longest: Duration,
+    /// Not cumulative; one more than [`CANCEL_BOUNDS`].
+    pub buckets: Vec<u64>,
+    /// Steps that ended after the client of a request in them had left, summed over requests.
+    pub late_steps: u64,
+    /// The most of any one request.
+    pub late_steps_max: u64,
 }
 
 impl Counters {
-    /// Counts a request whose lane let go of it `after` its client had gone.
+    /// Counts a request that was let go of `after` its client had gone.
     pub fn cancelled(&self, after: Duration) {
-        let micros = after.as_micros() as u64;
+        let (micros, seconds) = (after.as_micros() as u64, after.as_secs_f64());
         self.cancelled.fetch_add(1, Ordering::Relaxed);
         self.cancel_micros.fetch_add(micros, Ordering::Relaxed);
         self.cancel_micros_max.fetch_max(micros, Ordering::Relaxed);
+        let bucket = CANCEL_BOUNDS.partition_point(|&bound| bound < seconds);
+        self.cancel_buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        metrics::histogram!("inference_cancel_seconds").record(seconds);
+    }
+
+    /// Counts a step that ended after the client of a request in it had left; it is that request's `nth` such step.
+    pub fn late_step(&self, nth: u64) {
+        self.late_steps.fetch_add(1, Ordering::Relaxed);
+        self.late_steps_max.fetch_max(nth, Ordering::Relaxed);
     }
 
     pub fn cancels(&self) -> Cancels {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Cancels {
-            count: self.cancelled.load(Ordering::Relaxed),
-            total: Duration::from_micros(self.cancel_micros.load(Ordering::Relaxed)),
-            longest: Duration::from_micros(self.cancel_micros_max.load(Ordering::Relaxed)),
+            count: read(&self.cancelled),
+            total: Duration::from_micros(read(&self.cancel_micros)),
+            longest: Duration::from_micros(read(&self.cancel_micros_max)),
+            buckets: self.cancel_buckets.iter().map(read).collect(),
+            late_steps: read(&self.late_steps),
+            late_steps_max: read(&self.late_steps_max),
         }
     }
 }
@@ -46,16 +73,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_cancel_stays() {
+    fn cancels_are_summed_sorted_into_buckets_and_the_longest_stays() {
         let counters = Counters::default();
-        for ms in [3, 9, 1] {
+        for ms in [3, 9, 1, 60_000] {
             counters.cancelled(Duration::from_millis(ms));
         }
-        let expected = Cancels {
-            count: 3,
-            total: Duration::from_millis(13),
-            longest: Duration::from_millis(9),
-        };
-        assert_eq!(counters.cancels(), expected);
+        let cancels = counters.cancels();
+        assert_eq!((cancels.count, cancels.total), (4, Duration::from_millis(60_013)));
+        assert_eq!(cancels.longest, Duration::from_secs(60));
+        assert_eq!(cancels.buckets, [1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn late_steps_are_summed_and_the_most_of_one_request_stays() {
+        let counters = Counters::default();
+        for nth in [1, 1, 2, 1] {
+            counters.late_step(nth);
+        }
+        let cancels = counters.cancels();
+        assert_eq!((cancels.late_steps, cancels.late_steps_max), (4, 2));
     }
 }

@@ -228,6 +228,10 @@ impl Batched for Classification {
         }
     }
 
+    fn size(&self, _: &Pixels) -> usize {
+        1
+    }
+
     fn choose(&self, waiting: &[&Pixels]) -> Vec<usize> {
         let size = |pixels: &Pixels| (pixels.channels, pixels.height, pixels.width);
         let of_first = waiting.first().map(|first| size(first));

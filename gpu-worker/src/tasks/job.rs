@@ -16,10 +16,15 @@ use super::{
 };
 use crate::{failure::Failure, media::Pixels, sampling::SamplingOptions, text::Tokenizer};
 
+/// For whom a request is, as its sender said; those who said nothing are one tenant.
+pub type Tenant = Arc<str>;
+
 /// One request on its way through a lane.
 pub struct Job {
     /// `None` once a pipeline has taken it.
     pub work: Option<Work>,
+    /// Opaque; service is shared fairly between tenants.
+    pub tenant: Tenant,
     pub outbox: Outbox<Event>,
     /// Higher goes first.
     pub priority: i32,
@@ -31,6 +36,8 @@ pub struct Job {
     /// Counts the job for as long as it lives.
     pub count: JobCount,
     pub counters: Arc<Counters>,
+    /// Steps in which it took part and which ended after its client had left.
+    pub late_steps: u64,
     /// Its last event is out; whoever closes the stream from here on cancels nothing.
     pub has_ended: bool,
 }
@@ -64,18 +71,27 @@ impl Job {
         self.outbox.push(Event::Failed(failure));
     }
 
+    /// Has to be told of every step in which the job took part, once the step has ended.
+    pub fn has_stepped(&mut self) {
+        if self.outbox.is_closed() {
+            self.late_steps += 1;
+            self.counters.late_step(self.late_steps);
+        }
+    }
+
     /// True when nobody waits for the answer any more.
     pub fn is_abandoned(&self, now: Instant) -> bool {
-        self.outbox.closed_for().is_some() || self.deadline.is_some_and(|deadline| now >= deadline)
+        self.outbox.is_closed() || self.deadline.is_some_and(|deadline| now >= deadline)
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if let Some(after) = self.outbox.closed_for()
-            && !self.has_ended
-        {
-            self.counters.cancelled(after);
+        let Some(closed_at) = self.outbox.closed_at() else { return };
+        // A stream that ended at its deadline was not left by its client.
+        let was_late = self.deadline.is_some_and(|deadline| closed_at >= deadline);
+        if !self.has_ended && !was_late {
+            self.counters.cancelled(closed_at.elapsed());
         }
     }
 }

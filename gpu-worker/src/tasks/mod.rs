@@ -3,24 +3,26 @@
 //!
 //! A task is a line in [`TASKS`]. Preparing and finishing run in the CPU pool and know no tensor.
 
-mod batched;
+pub(crate) mod batched;
 mod counters;
 mod encoding;
 mod failures;
+mod fair_queue;
 mod generation;
 mod image_classification;
 mod job;
 pub mod outbox;
+pub mod shares;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use proto::{InferRequest, infer_result::Output};
 
 pub use self::{
-    counters::{Cancels, Counters},
+    counters::{CANCEL_BOUNDS, Cancels, Counters},
     job::{
-        Encode, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Timing, TokenRow, Vectors,
-        Work,
+        Encode, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Tenant, Timing, TokenRow,
+        Vectors, Work,
     },
 };
 use crate::{
@@ -133,6 +135,34 @@ pub struct Prepared {
 /// Makes the result's output out of what the device made.
 pub type Finish = Box<dyn FnOnce(Made) -> Result<Output, Failure> + Send>;
 
+/// What the next step of a pipeline would be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    /// Higher goes first.
+    pub priority: i32,
+    /// How large the step is, in the pipeline's own unit: steps of one size take about the same time.
+    pub size: usize,
+    /// For whom it is, with their shares, which sum to 1.
+    pub tenants: Vec<(Tenant, f64)>,
+}
+
+impl Ask {
+    /// Of the parts of a step: for whom, and how large.
+    pub fn of(priority: i32, parts: impl Iterator<Item = (Tenant, usize)>) -> Self {
+        let mut tenants: Vec<(Tenant, f64)> = Vec::new();
+        let mut size = 0;
+        for (tenant, part) in parts {
+            size += part;
+            match tenants.iter_mut().find(|(known, _)| *known == tenant) {
+                Some((_, sum)) => *sum += part as f64,
+                None => tenants.push((tenant, part as f64)),
+            }
+        }
+        tenants.iter_mut().for_each(|(_, share)| *share /= size.max(1) as f64);
+        Self { priority, size, tenants }
+    }
+}
+
 /// A task's work on a model, as a state machine that a lane drives.
 pub trait Pipeline {
     /// Runs the smallest step there is, so that the first request doesn't pay for libtorch's own set-up, and a model
@@ -142,10 +172,10 @@ pub trait Pipeline {
     fn accepts(&self, work: &Work) -> bool;
     /// Takes a job into its queue.
     fn admit(&mut self, job: Job);
-    /// Drops what was abandoned and picks what the next step works on. Its priority, or `None` when there is
-    /// nothing to do now.
-    fn prepare_step(&mut self, now: Instant) -> Option<i32>;
-    /// The smallest piece of device work. Ends when the device has completed it.
+    /// Drops what was abandoned and picks what the next step works on; `None` when there is nothing to do now.
+    fn prepare_step(&mut self, now: Instant) -> Option<Ask>;
+    /// The smallest piece of device work, without those who left since it was prepared: that can be long ago on a
+    /// busy device. Ends when the device has completed it.
     fn step(&mut self);
     /// Fails the jobs of the step that panicked.
     fn abort_step(&mut self, failure: &Failure);
@@ -163,7 +193,7 @@ pub trait Pipeline {
 pub struct Pipelines {
     pipelines: Vec<Box<dyn Pipeline>>,
     /// Dropped last: the model's tensors may be views of its maps.
-    _checkpoint: Checkpoint,
+    _checkpoint: Option<Checkpoint>,
 }
 
 impl Pipelines {
@@ -183,7 +213,12 @@ impl Pipelines {
                 Box::new(image_classification::ImagePipeline::of(model, device))
             }
         };
-        Self { pipelines: vec![pipeline], _checkpoint: checkpoint }
+        Self { pipelines: vec![pipeline], _checkpoint: Some(checkpoint) }
+    }
+
+    /// One that brings whatever it works on.
+    pub fn only(pipeline: Box<dyn Pipeline>) -> Self {
+        Self { pipelines: vec![pipeline], _checkpoint: None }
     }
 
     pub fn warm(&mut self) {

@@ -81,9 +81,13 @@ impl<T: Outgoing> Outbox<T> {
         self.0.lock().full_since.map(|since| since.elapsed())
     }
 
-    /// How long the reader has been gone; `None` while it is there.
-    pub fn closed_for(&self) -> Option<Duration> {
-        self.0.closed.get().map(Instant::elapsed)
+    /// When the reader went away; `None` while it is there.
+    pub fn closed_at(&self) -> Option<Instant> {
+        self.0.closed.get().copied()
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.get().is_some()
     }
 }
 
@@ -174,9 +178,9 @@ mod tests {
     #[test]
     fn says_when_the_reader_is_gone() {
         let (sender, receiver) = outbox::<Event>(10);
-        assert!(sender.closed_for().is_none());
+        assert!(!sender.is_closed());
         drop(receiver);
-        assert!(sender.closed_for().is_some());
+        assert!(sender.closed_at().is_some());
     }
 
     #[tokio::test]

@@ -82,6 +82,11 @@ impl Batched for Encoding {
         rows.into_iter().map(|row| Text { row, request: Rc::clone(&request) }).collect()
     }
 
+    /// Tokens.
+    fn size(&self, text: &Text) -> usize {
+        text.row.ids.len()
+    }
+
     fn choose(&self, waiting: &[&Text]) -> Vec<usize> {
         let lengths: Vec<usize> = waiting.iter().map(|text| text.row.ids.len()).collect();
         plan(&lengths, STEP_TOKENS)

@@ -1,6 +1,7 @@
 //! `text-generation`: a prompt or a conversation in, text out, token by token.
 
 mod pipeline;
+mod request;
 mod sequence;
 
 use std::sync::Arc;

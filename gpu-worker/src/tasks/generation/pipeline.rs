@@ -4,20 +4,24 @@
 //! Requests join between steps as soon as the cache has room for what they may need at most, and leave between steps.
 
 use std::{
-    collections::VecDeque,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use proto::GeneratedText;
 use tch::{Device, Kind, Tensor};
 
-use super::sequence::Sequence;
+use super::{
+    request::{Request, charged_tokens},
+    sequence::Sequence,
+};
 use crate::{
     failure::{Code, Failure},
     layers::{KvArena, KvSlot, Segment, Step},
     models::CausalLm,
-    tasks::{Event, Generate, Job, Made, Pipeline, Timing, Work},
+    tasks::{
+        Ask, Event, Generate, Job, Pipeline, Work,
+        fair_queue::{Entry, FairQueue},
+    },
 };
 
 /// Prompt tokens of one step: no step is longer than this costs.
@@ -31,23 +35,11 @@ pub struct GenerationPipeline {
     model: Box<dyn CausalLm>,
     device: Device,
     arena: KvArena,
-    waiting: VecDeque<(Job, Generate)>,
+    /// Charged in tokens.
+    waiting: FairQueue<(Job, Generate)>,
     running: Vec<Request>,
     /// Requests in the step that was prepared last, by index into `running`.
     stepping: Vec<usize>,
-}
-
-/// A request whose answers are being made.
-struct Request {
-    job: Job,
-    work: Generate,
-    sequences: Vec<Sequence>,
-    /// Answers that are complete, by choice.
-    done: Vec<Option<GeneratedText>>,
-    started: Instant,
-    steps: Duration,
-    first_token: Option<Duration>,
-    tokens: usize,
 }
 
 /// A sequence's part of a step.
@@ -65,7 +57,7 @@ impl GenerationPipeline {
             model,
             device,
             arena,
-            waiting: VecDeque::new(),
+            waiting: FairQueue::new(),
             running: Vec::new(),
             stepping: Vec::new(),
         }
@@ -95,20 +87,36 @@ impl GenerationPipeline {
 
     fn drop_abandoned(&mut self, now: Instant) {
         self.waiting.retain(|(job, _)| !job.is_abandoned(now));
-        self.running.retain(|request| !request.job.is_abandoned(now));
+        let gone: Vec<Request> =
+            self.running.extract_if(.., |request| request.job.is_abandoned(now)).collect();
+        gone.into_iter().for_each(|request| self.refund(&request, now));
         let slow = |request: &Request| {
             request.job.outbox.full_for().is_some_and(|time| time > SLOW_READER)
         };
         while let Some(at) = self.running.iter().position(slow) {
             let failure = Failure::new(Code::SlowConsumer, "the answer was not read for too long");
-            self.running.swap_remove(at).job.fail(failure);
+            let request = self.running.swap_remove(at);
+            self.refund(&request, now);
+            request.job.fail(failure);
         }
     }
 
-    /// Starts what waits, highest priority first and then in order of arrival, while the cache has room.
+    /// Gives the request's tenant back what was charged for tokens that it did not have.
+    fn refund(&mut self, request: &Request, now: Instant) {
+        self.waiting.refund(&request.job.tenant, request.unused_tokens() as f64, now);
+    }
+
+    /// Picks those who take part in the next step: requests whose readers are too slow sit it out.
+    fn choose_stepping(&mut self) {
+        self.stepping = (0..self.running.len())
+            .filter(|&at| self.running[at].job.outbox.full_for().is_none())
+            .collect();
+    }
+
+    /// Starts what waits, in turns as [`FairQueue`] says, while the cache has room.
     fn start_waiting(&mut self, now: Instant) {
-        while let Some(at) = first_of_highest_priority(&self.waiting) {
-            let (_, work) = &self.waiting[at];
+        while let Some(at) = self.waiting.next(now) {
+            let Some((_, work)) = self.waiting.get(at) else { return };
             let n = work.options.n as usize;
             let sequences: usize = self.running.iter().map(|request| request.sequences.len()).sum();
             if sequences > 0 && sequences + n > MAX_SEQUENCES {
@@ -123,7 +131,7 @@ impl GenerationPipeline {
                 }
                 return;
             };
-            let Some((job, work)) = self.waiting.remove(at) else { return };
+            let Some((job, work)) = self.waiting.take(at, now) else { return };
             let sequences =
                 slots.into_iter().zip(0..).map(|(slot, choice)| Sequence::new(&work, choice, slot));
             let sequences = match sequences.collect::<Result<Vec<_>, _>>() {
@@ -228,11 +236,17 @@ impl GenerationPipeline {
                 Err(error) => failures.push((at, Failure::new(Code::InferenceFailed, error))),
             }
         }
-        for &at in &self.stepping {
+        for at in std::mem::take(&mut self.stepping) {
             self.running[at].steps += took;
         }
-        self.stepping.clear();
         self.finish(failures);
+    }
+
+    /// Tells every request of the step that it has ended.
+    fn note_step(&mut self) {
+        for &at in &self.stepping {
+            self.running[at].job.has_stepped();
+        }
     }
 
     /// Lets go of answers that are complete, and of requests whose answers all are.
@@ -248,42 +262,14 @@ impl GenerationPipeline {
                 continue;
             }
             request.collect();
-            match request.sequences.is_empty() {
-                true => request.complete(),
-                false => self.running.push(request),
+            if request.sequences.is_empty() {
+                self.refund(&request, Instant::now());
+                request.complete();
+            } else {
+                self.running.push(request);
             }
         }
     }
-}
-
-impl Request {
-    fn collect(&mut self) {
-        let prompt_tokens = self.work.prompt_ids.len();
-        let (finished, unfinished) = std::mem::take(&mut self.sequences)
-            .into_iter()
-            .partition(|sequence: &Sequence| sequence.finish.is_some());
-        self.sequences = unfinished;
-        let finished: Vec<Sequence> = finished;
-        for sequence in finished {
-            let choice = sequence.choice() as usize;
-            self.done[choice] = Some(sequence.into_text(prompt_tokens));
-        }
-    }
-
-    fn complete(self) {
-        let timing = Timing {
-            queue: self.started.duration_since(self.job.submitted),
-            steps: self.steps,
-            first_token: self.first_token,
-            tokens: self.tokens,
-        };
-        self.job.finish(Made::Texts(self.done.into_iter().flatten().collect()), timing);
-    }
-}
-
-fn first_of_highest_priority(waiting: &VecDeque<(Job, Generate)>) -> Option<usize> {
-    let highest = waiting.iter().map(|(job, _)| job.priority).max()?;
-    waiting.iter().position(|(job, _)| job.priority == highest)
 }
 
 impl Pipeline for GenerationPipeline {
@@ -304,23 +290,35 @@ impl Pipeline for GenerationPipeline {
         let Some(Work::Generate(work)) = job.work.take() else { return };
         match self.refusal(&work) {
             Some(failure) => job.fail(failure),
-            None => self.waiting.push_back((job, work)),
+            None => self.waiting.push(Entry {
+                tenant: Arc::clone(&job.tenant),
+                priority: job.priority,
+                cost: charged_tokens(&work) as f64,
+                item: (job, work),
+            }),
         }
     }
 
-    fn prepare_step(&mut self, now: Instant) -> Option<i32> {
+    fn prepare_step(&mut self, now: Instant) -> Option<Ask> {
         self.drop_abandoned(now);
         self.start_waiting(now);
-        // Requests whose readers are too slow sit this step out.
-        self.stepping = (0..self.running.len())
-            .filter(|&at| self.running[at].job.outbox.full_for().is_none())
-            .collect();
-        self.stepping.iter().map(|&at| self.running[at].job.priority).max()
+        self.choose_stepping();
+        let priority = self.stepping.iter().map(|&at| self.running[at].job.priority).max()?;
+        let parts = self.parts();
+        let tenant = |part: &Part| Arc::clone(&self.running[part.request].job.tenant);
+        Some(Ask::of(priority, parts.iter().map(|part| (tenant(part), part.tokens))))
     }
 
     fn step(&mut self) {
         let begin = Instant::now();
+        if self.stepping.iter().any(|&at| self.running[at].job.is_abandoned(begin)) {
+            self.drop_abandoned(begin);
+            self.choose_stepping();
+        }
         let parts = self.parts();
+        if parts.is_empty() {
+            return;
+        }
         // Rows of the flat pass after which a next token can be chosen, and whose they are.
         let (mut wanted, mut chosen, mut end) = (Vec::new(), Vec::new(), 0);
         for part in &parts {
@@ -337,11 +335,13 @@ impl Pipeline for GenerationPipeline {
         for part in &parts {
             self.running[part.request].sequences[part.sequence].advance(part.tokens);
         }
+        self.note_step();
         self.choose(&chosen, logits, begin.elapsed());
     }
 
     fn abort_step(&mut self, failure: &Failure) {
         // The caches of these requests may be half written: they cannot go on.
+        self.note_step();
         let mut stepping = std::mem::take(&mut self.stepping);
         stepping.sort_unstable();
         for at in stepping.into_iter().rev() {
@@ -350,7 +350,7 @@ impl Pipeline for GenerationPipeline {
     }
 
     fn abort_all(&mut self, failure: &Failure) {
-        for (job, _) in std::mem::take(&mut self.waiting) {
+        for (job, _) in self.waiting.drain() {
             job.fail(failure.clone());
         }
         for request in std::mem::take(&mut self.running) {

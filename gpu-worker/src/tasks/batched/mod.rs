@@ -2,13 +2,15 @@
 //! without ever waiting for more.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
-    Pipeline,
-    job::{Event, Job, Made, Timing, Work},
+    Ask, Pipeline,
+    job::{Event, Job, Made, Tenant, Timing, Work},
+    shares::Shares,
 };
 use crate::failure::{Code, Failure};
 
@@ -26,7 +28,10 @@ pub trait Batched {
     fn refusal(&self, work: &Work) -> Option<Failure>;
     /// The rows of a request.
     fn split(&self, work: Work) -> Vec<Self::Item>;
-    /// Which of the waiting rows, oldest first, go into the next step: indices, never empty, the first among them.
+    /// What a row costs, in a unit in which rows compare.
+    fn size(&self, item: &Self::Item) -> usize;
+    /// Which of the waiting rows, next in turn first, go into the next step: indices, never empty, the first among
+    /// them.
     fn choose(&self, waiting: &[&Self::Item]) -> Vec<usize>;
     /// One step. As many outputs as items.
     fn run(&self, items: &[&Self::Item]) -> Vec<Self::Output>;
@@ -60,6 +65,8 @@ pub struct BatchPipeline<T: Batched> {
     next_request: u64,
     /// Rows per step, after a batch did not fit.
     row_limit: Option<usize>,
+    /// What each tenant has had, in sizes of rows.
+    shares: Shares<Tenant>,
 }
 
 impl<T: Batched> BatchPipeline<T> {
@@ -71,6 +78,7 @@ impl<T: Batched> BatchPipeline<T> {
             chosen: Vec::new(),
             next_request: 0,
             row_limit: None,
+            shares: Shares::default(),
         }
     }
 
@@ -83,12 +91,10 @@ impl<T: Batched> BatchPipeline<T> {
     }
 
     /// Takes the rows of the next step out of the queue: those of the highest priority that waits.
-    fn choose(&mut self) -> Option<i32> {
+    fn choose(&mut self, now: Instant) -> Option<Ask> {
         let priority =
             self.waiting.iter().map(|row| self.active[&row.request].job.priority).max()?;
-        let candidates: Vec<usize> = (0..self.waiting.len())
-            .filter(|&at| self.active[&self.waiting[at].request].job.priority == priority)
-            .collect();
+        let candidates = self.in_turns(priority, now);
         let items: Vec<&T::Item> = candidates.iter().map(|&at| &self.waiting[at].item).collect();
         let mut picked: Vec<usize> =
             self.work.choose(&items).into_iter().map(|index| candidates[index]).collect();
@@ -100,7 +106,68 @@ impl<T: Batched> BatchPipeline<T> {
         if self.waiting.is_empty() {
             self.row_limit = None;
         }
-        Some(priority)
+        let parts = self.chosen.iter().map(|row| (self.tenant(row), self.work.size(&row.item)));
+        Some(Ask::of(priority, parts))
+    }
+
+    fn tenant(&self, row: &Row<T>) -> Tenant {
+        Arc::clone(&self.active[&row.request].job.tenant)
+    }
+
+    /// The places of the waiting rows of that priority: of tenants in turns, the one that had least first, and of one
+    /// tenant in order of arrival.
+    fn in_turns(&mut self, priority: i32, now: Instant) -> Vec<usize> {
+        let mut queues: BTreeMap<&Tenant, VecDeque<usize>> = BTreeMap::new();
+        for (at, row) in self.waiting.iter().enumerate() {
+            let job = &self.active[&row.request].job;
+            if job.priority == priority {
+                queues.entry(&job.tenant).or_default().push_back(at);
+            }
+        }
+        let mut queues: Vec<(f64, VecDeque<usize>)> = queues
+            .into_iter()
+            .map(|(tenant, queue)| {
+                self.shares.arrive(tenant, now);
+                (self.shares.served(tenant), queue)
+            })
+            .collect();
+        let mut places = Vec::new();
+        while queues.len() > 1 {
+            let turn = |(_, (served, _)): &(usize, &(f64, VecDeque<usize>))| *served;
+            let least = queues.iter().enumerate().min_by(|a, b| turn(a).total_cmp(&turn(b)));
+            let Some(next) = least.map(|(next, _)| next) else { break };
+            let (served, queue) = &mut queues[next];
+            if let Some(at) = queue.pop_front() {
+                *served += self.work.size(&self.waiting[at].item) as f64;
+                places.push(at);
+            }
+            if queue.is_empty() {
+                queues.swap_remove(next);
+            }
+        }
+        places.extend(queues.into_iter().flat_map(|(_, queue)| queue));
+        places
+    }
+
+    /// Leaves out the rows whose clients left since they were chosen, and charges for the others.
+    fn keep_present(&mut self, now: Instant) {
+        let chosen = std::mem::take(&mut self.chosen);
+        self.drop_abandoned(now);
+        self.chosen =
+            chosen.into_iter().filter(|row| self.active.contains_key(&row.request)).collect();
+        for row in &self.chosen {
+            let job = &self.active[&row.request].job;
+            self.shares.charge(&job.tenant, self.work.size(&row.item) as f64, now);
+        }
+    }
+
+    /// Tells every request of the step once that the step has ended.
+    fn note_step(&mut self, requests: impl Iterator<Item = u64>) {
+        for request in requests.collect::<BTreeSet<u64>>() {
+            if let Some(active) = self.active.get_mut(&request) {
+                active.job.has_stepped();
+            }
+        }
     }
 
     fn take_output(&mut self, request: u64, index: usize, output: T::Output, took: Duration) {
@@ -155,13 +222,17 @@ impl<T: Batched> Pipeline for BatchPipeline<T> {
             .insert(request, Active { job, outputs, left, started: None, steps: Duration::ZERO });
     }
 
-    fn prepare_step(&mut self, now: Instant) -> Option<i32> {
+    fn prepare_step(&mut self, now: Instant) -> Option<Ask> {
         self.drop_abandoned(now);
-        self.choose()
+        self.choose(now)
     }
 
     fn step(&mut self) {
         let begin = Instant::now();
+        self.keep_present(begin);
+        if self.chosen.is_empty() {
+            return;
+        }
         for row in &self.chosen {
             if let Some(active) = self.active.get_mut(&row.request)
                 && active.started.is_none()
@@ -174,13 +245,16 @@ impl<T: Batched> Pipeline for BatchPipeline<T> {
         let outputs = self.work.run(&items);
         // A request with several rows in this step took part in it once.
         let share = begin.elapsed() / self.chosen.len().max(1) as u32;
-        for (row, output) in std::mem::take(&mut self.chosen).into_iter().zip(outputs) {
+        let chosen = std::mem::take(&mut self.chosen);
+        self.note_step(chosen.iter().map(|row| row.request));
+        for (row, output) in chosen.into_iter().zip(outputs) {
             self.take_output(row.request, row.index, output, share);
         }
     }
 
     fn abort_step(&mut self, failure: &Failure) {
         let rows = std::mem::take(&mut self.chosen);
+        self.note_step(rows.iter().map(|row| row.request));
         if failure.code == Code::OutOfMemory
             && rows.len() > 1
             && rows.iter().all(|row| !row.was_retried)
@@ -220,142 +294,4 @@ impl<T: Batched> Pipeline for BatchPipeline<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, atomic::AtomicUsize};
-
-    use super::*;
-    use crate::tasks::{
-        Counters, JobCount,
-        outbox::{Inbox, outbox},
-    };
-
-    /// Doubles numbers, at most two a step; 13 is unlucky.
-    struct Doubler;
-
-    impl Batched for Doubler {
-        type Item = f32;
-        type Output = f32;
-
-        fn smallest(&self) -> f32 {
-            0.0
-        }
-
-        fn accepts(&self, _: &Work) -> bool {
-            true
-        }
-
-        fn refusal(&self, _: &Work) -> Option<Failure> {
-            None
-        }
-
-        fn split(&self, work: Work) -> Vec<f32> {
-            match work {
-                Work::Classify(pixels) => pixels.data,
-                _ => Vec::new(),
-            }
-        }
-
-        fn choose(&self, waiting: &[&f32]) -> Vec<usize> {
-            (0..waiting.len().min(2)).collect()
-        }
-
-        fn run(&self, items: &[&f32]) -> Vec<f32> {
-            items.iter().map(|item| *item * 2.0).collect()
-        }
-
-        fn collect(&self, outputs: Vec<f32>) -> Made {
-            Made::Logits(outputs)
-        }
-    }
-
-    fn job(values: &[f32], priority: i32) -> (Job, Inbox<Event>) {
-        let (sender, inbox) = outbox(1 << 20);
-        let pixels = crate::media::Pixels {
-            data: values.to_vec(),
-            channels: 1,
-            height: 1,
-            width: values.len(),
-            valid: (1, values.len()),
-        };
-        let job = Job {
-            work: Some(Work::Classify(pixels)),
-            outbox: sender,
-            priority,
-            arrived: Instant::now(),
-            submitted: Instant::now(),
-            deadline: None,
-            count: JobCount::new(&Arc::new(AtomicUsize::new(0))),
-            counters: Arc::new(Counters::default()),
-            has_ended: false,
-        };
-        (job, inbox)
-    }
-
-    async fn made(mut inbox: Inbox<Event>) -> Vec<f32> {
-        loop {
-            match inbox.next().await.expect("a result comes") {
-                Event::Made(Made::Logits(values), _) => return values,
-                Event::Failed(failure) => panic!("{failure}"),
-                _ => {}
-            }
-        }
-    }
-
-    fn drain(pipeline: &mut BatchPipeline<Doubler>) -> usize {
-        let mut steps = 0;
-        while pipeline.prepare_step(Instant::now()).is_some() {
-            pipeline.step();
-            steps += 1;
-        }
-        steps
-    }
-
-    #[tokio::test]
-    async fn rows_of_several_requests_share_a_step() {
-        let mut pipeline = BatchPipeline::new(Doubler);
-        let (first, first_inbox) = job(&[1.0], 0);
-        let (second, second_inbox) = job(&[2.0, 3.0], 0);
-        pipeline.admit(first);
-        pipeline.admit(second);
-        assert_eq!(drain(&mut pipeline), 2);
-        assert_eq!(made(first_inbox).await, [2.0]);
-        assert_eq!(made(second_inbox).await, [4.0, 6.0]);
-        assert_eq!(pipeline.jobs(), 0);
-    }
-
-    #[test]
-    fn a_request_nobody_waits_for_is_dropped_before_its_step() {
-        let mut pipeline = BatchPipeline::new(Doubler);
-        let (job, inbox) = job(&[1.0], 0);
-        let counters = Arc::clone(&job.counters);
-        pipeline.admit(job);
-        drop(inbox);
-        assert_eq!(pipeline.prepare_step(Instant::now()), None);
-        assert_eq!((pipeline.jobs(), counters.cancels().count), (0, 1));
-    }
-
-    #[test]
-    fn higher_priority_goes_first() {
-        let mut pipeline = BatchPipeline::new(Doubler);
-        let (low, _low_inbox) = job(&[1.0, 1.0], 0);
-        let (high, _high_inbox) = job(&[1.0], 5);
-        pipeline.admit(low);
-        pipeline.admit(high);
-        assert_eq!(pipeline.prepare_step(Instant::now()), Some(5));
-    }
-
-    #[test]
-    fn a_batch_without_memory_is_halved_once_and_then_fails() {
-        let mut pipeline = BatchPipeline::new(Doubler);
-        let (request, _inbox) = job(&[1.0, 2.0], 0);
-        pipeline.admit(request);
-        pipeline.prepare_step(Instant::now());
-        let failure = Failure::new(Code::OutOfMemory, "full");
-        pipeline.abort_step(&failure);
-        assert_eq!(pipeline.jobs(), 1);
-        pipeline.prepare_step(Instant::now());
-        assert_eq!(pipeline.chosen.len(), 1);
-        pipeline.abort_step(&failure);
-        assert_eq!(pipeline.jobs(), 0);
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //!
 //! A task is a line in [`TASKS`]. Preparing and finishing run in the CPU pool and know no tensor.
 
-pub(crate) mod batched;
+pub mod batched;
 mod counters;
 mod encoding;
 mod failures;

@@ -20,4 +20,5 @@ mod sampling;
 mod semantics;
 mod shutdown;
 mod slow_reader;
+mod threads;
 mod worker_loss;

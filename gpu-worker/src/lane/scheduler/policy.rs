@@ -130,8 +130,9 @@ impl Policy {
         let Some(state) = self.lanes.get_mut(&lane) else { return };
         state.holds = None;
         state.last_step = Some(now);
-        state.costs.learn(state.ask.size, work);
         let charged = state.expected.unwrap_or_default();
+        state.costs.learn(state.ask.size, work);
+        state.expected = state.costs.expect(state.ask.size);
         self.charge(lane, work.as_secs_f64() - charged.as_secs_f64(), now);
     }
 
@@ -201,13 +202,16 @@ impl Policy {
         self.lanes.values().filter_map(|state| state.holds.map(|grant| (state, grant)))
     }
 
-    /// The lanes with which this one has to share: those at work whose steps are not short beside its own.
+    /// The lanes with which this one has to share: those at work whose steps are not known to be short beside its own.
     fn peers<'a>(
         &'a self,
         of: &'a LaneState,
         now: Instant,
     ) -> impl Iterator<Item = &'a LaneState> + 'a {
-        let is_peer = move |state: &&LaneState| state.is_active(now) && !state.is_short_beside(of);
+        let is_peer = move |state: &&LaneState| {
+            let is_short = of.expected.is_some() && state.is_short_beside(of);
+            state.is_active(now) && !is_short
+        };
         self.lanes.values().filter(is_peer)
     }
 

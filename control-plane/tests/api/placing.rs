@@ -56,7 +56,9 @@ async fn what_is_pinned_is_waited_for_until_it_goes() {
     assert_eq!(server.infer(&impatient).await.code(), "no_room");
     impatient["run"] = json!({"on_conflict": "refuse"});
     let refused = server.infer(&impatient).await;
-    assert_eq!(refused.json()["error"]["details"]["holders"], json!(["org/model"]));
+    let details = &refused.json()["error"]["details"];
+    let holder = json!({"model_id": "org/model", "bytes": 40, "state": "pinned"});
+    assert_eq!((&details["holders"], &details["free_bytes"]), (&json!([holder]), &json!(10)));
 
     let unloading = async {
         server.until(|fleet| fleet.waiting() == 1).await;

@@ -14,7 +14,7 @@ pub struct PlacementFlags {
     pub regret_weight: f64,
 
     /// A model that will be asked for again within this time is missed when it is evicted
-    #[arg(long, env = "ANYMODEL_REUSE_HORIZON", default_value = "120s", value_parser = parse_span)]
+    #[arg(long, env = "ANYMODEL_REUSE_HORIZON", default_value = "300s", value_parser = parse_span)]
     pub reuse_horizon: Duration,
 
     /// Bytes read per second by a load, where none of the model was measured

@@ -19,6 +19,10 @@ impl Candidate<'_> {
     fn bytes(&self) -> u64 {
         self.residency.bytes
     }
+
+    fn is_equal(&self, other: &Candidate<'_>) -> bool {
+        (self.regret, self.bytes()) == (other.regret, other.bytes())
+    }
 }
 
 /// Residencies that leave together.
@@ -47,7 +51,8 @@ pub(super) fn cheapest_set<'a>(candidates: &[Candidate<'a>], needed: u64) -> Opt
         let left = u128::from(a.regret) * u128::from(b.bytes());
         let right = u128::from(b.regret) * u128::from(a.bytes());
         let used = |candidate: &Candidate<'_>| candidate.residency.last_used_at;
-        left.cmp(&right).then_with(|| used(a).cmp(&used(b)))
+        let order = left.cmp(&right).then_with(|| a.bytes().cmp(&b.bytes()));
+        order.then_with(|| used(a).cmp(&used(b)))
     });
     let mut left = vec![0_u64; sorted.len() + 1];
     for place in (0..sorted.len()).rev() {
@@ -120,7 +125,9 @@ impl Search<'_, '_> {
         chosen.push(from);
         self.branch(from + 1, chosen, regret + candidate.regret, bytes + candidate.bytes());
         chosen.pop();
-        self.branch(from + 1, chosen, regret, bytes);
+        // Without this one, taking its equals instead would only lead to the same sets.
+        let equals = self.sorted[from..].iter().take_while(|other| other.is_equal(candidate));
+        self.branch(from + equals.count(), chosen, regret, bytes);
     }
 
     /// The least regret that frees `missing` if models could leave in part, rounded up.

@@ -32,7 +32,7 @@ impl Default for Policy {
         Self {
             regret_weight: 1.0,
             waiting_weight: 1.0,
-            horizon_s: 120.0,
+            horizon_s: 300.0,
             decay_s: 600.0,
             reload_bytes_per_s: 500e6,
             hysteresis: 0.1,

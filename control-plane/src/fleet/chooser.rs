@@ -206,8 +206,11 @@ impl Chooser {
     /// After a failure before execution: whether to choose again. The error is final.
     pub(super) async fn again(&mut self, worker: &Worker, status: &Status) -> Result<(), Failure> {
         let code = detail_of(status).map(|detail| detail.code).unwrap_or_default();
-        if code == Code::NoRoom.name() && self.terms.wait && self.terms.conflict != Conflict::Refuse
-        {
+        // `loading` is said by a worker that is just releasing the model.
+        let waits_for_room = (code == Code::NoRoom.name()
+            && self.terms.conflict != Conflict::Refuse)
+            || code == Code::Loading.name();
+        if waits_for_room && self.terms.wait {
             self.crowded = true;
             self.exact = true;
             return Ok(());

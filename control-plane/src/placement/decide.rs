@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 
 use super::{
-    Conflict, Cost, Decision, Fleet, Link, Policy, Refusal, Residency, Stage, Victim, Waiting,
-    Wish, Worker, evict::Set, place::Place,
+    Conflict, Cost, Decision, Fleet, Link, Policy, Refusal, Residency, Shortage, Stage, Victim,
+    Waiting, Wish, Worker, evict::Set, place::Place,
 };
 
 /// A worker that has the model ready, or the one that is loading it.
@@ -44,6 +44,13 @@ pub fn decide(
         return without_workers(fleet);
     }
     let mut places: Vec<Place> = costs.iter().filter_map(|cost| Place::find(fleet, cost)).collect();
+    // A worker that is just releasing the model would not load it: its memory is waited for, here or elsewhere.
+    let known = places.len();
+    places.retain(|place| !is_leaving(place.worker, wish));
+    if places.is_empty() && known > 0 {
+        let wait_s = Some(policy.release_s);
+        return Decision::Wait(Waiting::Room(Shortage { wait_s, ..Shortage::default() }));
+    }
     let Some(largest) = places.iter().max_by_key(|place| place.device.budget) else {
         return Decision::Refuse(Refusal::Unsupported);
     };
@@ -79,6 +86,12 @@ pub fn decide(
         Conflict::Refuse => Decision::Refuse(Refusal::NoRoom(shortage)),
         Conflict::Evict | Conflict::Wait => Decision::Wait(Waiting::Room(shortage)),
     }
+}
+
+fn is_leaving(worker: &Worker, wish: &Wish) -> bool {
+    let leaves =
+        |residency: &Residency| residency.stage == Stage::Leaving && matches(residency, wish);
+    worker.residencies.iter().any(leaves)
 }
 
 fn without_workers(fleet: &Fleet) -> Decision {

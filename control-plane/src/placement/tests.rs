@@ -187,6 +187,17 @@ fn never_evicts_what_is_busy_pinned_young_or_not_ready() {
 }
 
 #[test]
+fn a_model_that_is_just_leaving_is_loaded_elsewhere_or_later() {
+    let mut leaving = residency("a", 4, 0);
+    leaving.stage = Stage::Leaving;
+    let workers = vec![worker(0, 10, vec![leaving]), worker(1, 4, vec![residency("b", 3, 0)])];
+    let both = placed(workers.clone(), "org/a", &[cost(0, 4), cost(1, 4)], Conflict::Evict);
+    assert_eq!(evicted(&both), ["b"]);
+    let here = placed(workers, "org/a", &[cost(0, 4)], Conflict::Evict);
+    assert_eq!(shortage(&here).wait_s, Some(Policy::default().release_s));
+}
+
+#[test]
 fn memory_that_is_on_its_way_back_is_waited_for() {
     let mut leaving = residency("leaving", 5, 0);
     leaving.stage = Stage::Leaving;

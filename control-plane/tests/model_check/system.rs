@@ -403,6 +403,7 @@ impl Entry {
             id: self.id.clone(),
             generation: self.generation,
             bytes: bytes(self.model),
+            promised: self.stage == Stage::Leaving,
             held_by,
         }
     }

@@ -8,6 +8,8 @@ pub struct Holding {
     pub generation: u64,
     /// Bytes that count against the budget.
     pub bytes: u64,
+    /// Its bytes are on their way back, for a load that is charged already.
+    pub promised: bool,
     /// Why it may not leave now; `None`: it may.
     pub held_by: Option<&'static str>,
 }
@@ -39,8 +41,9 @@ pub fn admit(
         // There is room: nobody has to leave, whatever the caller believed.
         return Ok(Vec::new());
     }
-    // A budget that was lowered may be exceeded already: that much has to come back first.
-    let mut excess = charged.saturating_sub(budget);
+    // A budget that was lowered may be exceeded even when all releases are over: that much has to come back first.
+    let staying = holdings.iter().filter(|holding| !holding.promised);
+    let mut excess = staying.map(|holding| holding.bytes).sum::<u64>().saturating_sub(budget);
     for (place, (id, generation)) in victims.iter().enumerate() {
         let changed = |why| Denial::VictimChanged { id: (*id).to_owned(), why };
         if victims[..place].iter().any(|(other, _)| other == id) {
@@ -66,7 +69,7 @@ mod tests {
     use super::*;
 
     fn holding(id: &str, bytes: u64) -> Holding {
-        Holding { id: id.to_owned(), generation: 1, bytes, held_by: None }
+        Holding { id: id.to_owned(), generation: 1, bytes, promised: false, held_by: None }
     }
 
     #[test]
@@ -94,6 +97,14 @@ mod tests {
         let here = [holding("a", 4), holding("b", 4)];
         assert_eq!(admit(8, 6, &here, &[("a", 1)]), Err(Denial::NoRoom { free: 4 }));
         assert_eq!(admit(8, 9, &here, &[]), Err(Denial::TooLarge));
+    }
+
+    #[test]
+    fn what_leaves_for_one_load_is_not_in_the_way_of_another() {
+        let leaving = Holding { promised: true, held_by: Some("releasing"), ..holding("a", 5) };
+        let here = [leaving, holding("b", 5), holding("c", 5)];
+        assert_eq!(admit(10, 5, &here, &[("c", 1)]), Ok(vec![0]));
+        assert_eq!(admit(10, 1, &here, &[]), Err(Denial::NoRoom { free: 0 }));
     }
 
     #[test]

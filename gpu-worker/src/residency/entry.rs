@@ -126,6 +126,8 @@ pub struct Entry {
     /// Loads that failed in a row before the one that worked.
     pub failed_before: u32,
     pub last_error: Option<Failure>,
+    /// It is being released for a load that is charged already.
+    pub leaves_for_load: bool,
 }
 
 impl Entry {
@@ -180,6 +182,7 @@ impl Entry {
             id: self.id(),
             generation: self.generation,
             bytes: self.charged(),
+            promised: self.leaves_for_load,
             held_by: self.held_by(now),
         }
     }

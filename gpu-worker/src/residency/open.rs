@@ -136,7 +136,12 @@ impl Residencies {
             self.check_room(&state, bytes.charged(), &wanted.victims, &wanted.facts, now)?;
         let evicting = victims
             .into_iter()
-            .map(|(number, regret)| Leaving { regret, ..self.begin_release(&mut state, number) })
+            .map(|(number, regret)| {
+                if let Some(entry) = state.by_number(number) {
+                    entry.leaves_for_load = true;
+                }
+                Leaving { regret, ..self.begin_release(&mut state, number) }
+            })
             .collect::<Vec<_>>();
         let entry = self.new_entry(&mut state, key, wanted, bytes, earlier_failures, now);
         let lease = self.start_load(entry, wanted, &mut state, evicting);
@@ -177,6 +182,7 @@ impl Residencies {
             failures,
             failed_before: 0,
             last_error: None,
+            leaves_for_load: false,
         };
         apply(&mut entry, policy);
         entry

@@ -24,6 +24,8 @@ async fn a_model_that_needs_room_names_its_victims() {
     let victims = &worker.infers()[0].victims;
     assert_eq!(victims.len(), 1);
     assert_eq!((victims[0].residency_id.as_str(), victims[0].generation), ("r-org/model", 7));
+    let regret = victims[0].regret.expect("the terms travel along");
+    assert!(regret.regret_s > 0.0 && regret.reuse_probability < 1.0, "{regret:?}");
 }
 
 #[tokio::test]

@@ -19,7 +19,6 @@ use super::{
     apply,
     entry::{Bytes, Entry, Key, LoadState, Phase},
     facts::Facts,
-    release::Leaving,
     room,
 };
 use crate::{
@@ -140,7 +139,9 @@ impl Residencies {
                 if let Some(entry) = state.by_number(number) {
                     entry.leaves_for_load = true;
                 }
-                Leaving { regret, ..self.begin_release(&mut state, number) }
+                let mut leaving = self.begin_release(&mut state, number);
+                leaving.regret = regret;
+                leaving
             })
             .collect::<Vec<_>>();
         let entry = self.new_entry(&mut state, key, wanted, bytes, earlier_failures, now);

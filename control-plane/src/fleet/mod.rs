@@ -2,6 +2,7 @@
 
 mod blobs;
 mod chooser;
+mod displaced;
 mod load;
 mod plans;
 mod process;
@@ -12,7 +13,7 @@ mod view;
 mod watch;
 mod worker;
 
-pub(crate) use chooser::{cost, no_room, refused};
+pub(crate) use chooser::{cost, no_room, refused, regret};
 pub use load::{Load, LoadStep};
 pub use run::{Job, Run};
 pub use spawn::{SpawnError, Spawned, Spawner};
@@ -49,6 +50,7 @@ pub struct Settings {
     pub suspect_after: Duration,
     pub lost_after: Duration,
     pub waiting_limit: usize,
+    pub policy: placement::Policy,
 }
 
 impl Default for Settings {
@@ -57,6 +59,7 @@ impl Default for Settings {
             suspect_after: Duration::from_secs(2),
             lost_after: Duration::from_secs(15),
             waiting_limit: 256,
+            policy: placement::Policy::default(),
         }
     }
 }
@@ -167,6 +170,11 @@ impl Fleet {
     /// Requests that wait here for room.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// What weighs how much.
+    pub fn policy(&self) -> &placement::Policy {
+        &self.settings.policy
     }
 
     /// What placement looks at, and the time on its clock in milliseconds.

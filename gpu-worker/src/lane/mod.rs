@@ -4,6 +4,7 @@
 //! Every panic of libtorch is caught here, in [`guarded`], and nowhere else.
 
 mod load;
+mod peaks;
 pub mod scheduler;
 
 use std::{
@@ -21,11 +22,14 @@ use std::{
 use tch::{Device, Kind, Tensor};
 use tokio::sync::oneshot;
 
-pub use self::load::{LoadSpec, LoadStage, Loaded};
+pub use self::{
+    load::{LoadSpec, LoadStage, Loaded, Measured},
+    peaks::{StepPeak, StepPeaks},
+};
 use self::scheduler::{LaneId, Scheduler, Want};
 use crate::{
     failure::{Code, Failure},
-    memory::{allocator, shim},
+    memory::{allocator, peak::Peak, shim},
     tasks::{Job, JobCount, Pipeline, Pipelines},
 };
 
@@ -139,6 +143,7 @@ impl LaneBody {
         // Layers choose how they compute by the threads they will have at most.
         set_threads(self.scheduler.permits());
         let device = spec.device;
+        let mut watch = Watch { peaks: StepPeaks::default(), tell: Arc::clone(&spec.measured) };
         let loaded = guarded(Code::LoadFailed, || load::load(&spec)).and_then(|result| result);
         drop(spec);
         match loaded {
@@ -146,7 +151,9 @@ impl LaneBody {
                 if report.send(Ok(loaded)).is_ok() {
                     // Outside of a step there is little that can panic; if it does, the lane goes on without its jobs.
                     while let Err(failure) =
-                        guarded(Code::InferenceFailed, || self.serve(&mut pipelines, device))
+                        guarded(Code::InferenceFailed, || {
+                            self.serve(&mut pipelines, &mut watch, device)
+                        })
                     {
                         tracing::error!(lane = self.id, %failure, "the lane's work was dropped");
                         pipelines.abort_all(&failure);
@@ -164,7 +171,7 @@ impl LaneBody {
         self.scheduler.forget(self.id);
     }
 
-    fn serve(&self, pipelines: &mut Pipelines, device: Device) {
+    fn serve(&self, pipelines: &mut Pipelines, watch: &mut Watch, device: Device) {
         loop {
             if pipelines.is_idle() {
                 match self.inbox.recv() {
@@ -185,7 +192,7 @@ impl LaneBody {
             }
             let mut has_stepped = false;
             for pipeline in pipelines.iter_mut() {
-                has_stepped |= self.step(pipeline, device);
+                has_stepped |= self.step(pipeline, watch, device);
             }
             self.publish(pipelines);
             if !has_stepped && !pipelines.is_idle() {
@@ -196,15 +203,21 @@ impl LaneBody {
     }
 
     /// Runs one step, if there is something to do.
-    fn step(&self, pipeline: &mut dyn Pipeline, device: Device) -> bool {
+    fn step(&self, pipeline: &mut dyn Pipeline, watch: &mut Watch, device: Device) -> bool {
         let Some(priority) = pipeline.prepare_step(Instant::now()) else { return false };
         let permit = self.scheduler.acquire(self.id, Want { priority, max_threads: usize::MAX });
         set_threads(permit.threads);
-        if let Err(failure) = guarded(Code::InferenceFailed, || pipeline.step()) {
+        let shape = pipeline.shape();
+        let peak = Peak::start(device);
+        let stepped = guarded(Code::InferenceFailed, || pipeline.step());
+        let bytes = peak.bytes();
+        if let Err(failure) = stepped {
             tracing::error!(lane = self.id, %failure, "a step failed");
             pipeline.abort_step(&failure);
             release_cached();
             check_device(device);
+        } else if shape.tokens > 0 && bytes > 0 && watch.peaks.see(shape, bytes) {
+            (watch.tell)(shape, bytes);
         }
         drop(permit);
         true
@@ -214,6 +227,12 @@ impl LaneBody {
         self.gauges.running.store(pipelines.running(), Ordering::Release);
         self.gauges.cache_bytes.store(pipelines.cache_bytes(), Ordering::Release);
     }
+}
+
+/// What the lane has seen its steps need, and whom it tells of more.
+struct Watch {
+    peaks: StepPeaks,
+    tell: Measured,
 }
 
 /// Intra-op threads of this OS thread, set only when they change.

@@ -28,6 +28,14 @@ pub fn configure() -> bool {
     }
 }
 
+/// Begins to watch what this thread allocates.
+pub fn reset_peak() {}
+
+/// The most bytes that this thread had allocated at once since [`reset_peak`]; 0 where the allocator does not count them.
+pub fn peak() -> u64 {
+    0
+}
+
 /// Gives the heap's free pages back to the system: after an unload, since it takes tens of milliseconds.
 /// `false`: there was nothing to give back.
 pub fn trim() -> bool {

@@ -12,7 +12,7 @@ use proto::{DeviceBytes, LoadingEvent, Residency, ResidencyState};
 use tch::Kind;
 use tokio::sync::watch;
 
-use super::{facts::Facts, precision};
+use super::{facts::Facts, learned::LearnedCost, precision};
 use crate::{
     failure::Failure,
     lane::{Lane, LaneHandle},
@@ -110,6 +110,8 @@ pub struct Entry {
     pub bytes: Bytes,
     /// Growth of the process or the device during the load.
     pub measured: Option<u64>,
+    /// What was measured of it, now and in earlier lives.
+    pub cost: LearnedCost,
     pub pinned: bool,
     /// `None`: until evicted.
     pub keep_alive: Option<Duration>,
@@ -229,6 +231,8 @@ impl Entry {
                 _ => None,
             },
             requests: self.requests,
+            learned: Some(self.cost.message()),
+            ..Residency::default()
         }
     }
 }

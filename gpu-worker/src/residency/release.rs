@@ -10,6 +10,7 @@ use proto::Eviction;
 use super::{
     EVICTIONS_KEPT, Residencies, State, device,
     entry::{Entry, Phase},
+    journal::{KeptEviction, Record},
 };
 use crate::{
     failure::{Code, Failure},
@@ -119,6 +120,7 @@ impl Residencies {
                 as u64,
             bytes_expected: leaving.expected,
             bytes_freed,
+            ..Eviction::default()
         };
         tracing::info!(
             model = leaving.model_id,
@@ -130,12 +132,18 @@ impl Residencies {
         metrics::counter!("model_evictions_total", "reason" => reason.to_owned()).increment(1);
         let mut state = self.lock();
         state.entries.retain(|entry| entry.number != leaving.number);
+        self.0.journal.append(Record::Eviction(KeptEviction::of(&eviction)));
         state.evictions.push_back(eviction);
         while state.evictions.len() > EVICTIONS_KEPT {
             state.evictions.pop_front();
         }
+        let is_empty =
+            state.entries.iter().all(|entry| matches!(entry.phase, Phase::Failed { .. }));
         drop(state);
         self.notify();
+        if is_empty {
+            self.measure_idle().await;
+        }
         Released {
             residency_id,
             model_id: leaving.model_id,

@@ -134,6 +134,9 @@ pub fn snapshot(shared: &Shared) -> WorkerStatus {
         healthy: true,
         uptime_ms: identity.started.elapsed().as_millis() as u64,
         evictions: residencies.evictions(),
+        learned: residencies.learned(),
+        drain_reason: residencies.drain_reason().to_owned(),
+        ..WorkerStatus::default()
     }
 }
 
@@ -152,6 +155,8 @@ fn gauges(shared: &Shared) -> Gauges {
         cancel_seconds_sum: cancels.total.as_secs_f64(),
         cancel_seconds_max: cancels.longest.as_secs_f64(),
         uptime_ms: shared.identity.started.elapsed().as_millis() as u64,
+        drain_reason: shared.residencies.drain_reason().to_owned(),
+        ..Gauges::default()
     }
 }
 

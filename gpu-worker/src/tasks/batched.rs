@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Pipeline,
+    Pipeline, StepShape,
     job::{Event, Job, Made, Timing, Work},
 };
 use crate::failure::{Code, Failure};
@@ -28,6 +28,8 @@ pub trait Batched {
     fn split(&self, work: Work) -> Vec<Self::Item>;
     /// Which of the waiting rows, oldest first, go into the next step: indices, never empty, the first among them.
     fn choose(&self, waiting: &[&Self::Item]) -> Vec<usize>;
+    /// How large a step with these items is.
+    fn shape(&self, items: &[&Self::Item]) -> StepShape;
     /// One step. As many outputs as items.
     fn run(&self, items: &[&Self::Item]) -> Vec<Self::Output>;
     /// The result of a request, from its rows in order.
@@ -160,6 +162,10 @@ impl<T: Batched> Pipeline for BatchPipeline<T> {
         self.choose()
     }
 
+    fn shape(&self) -> StepShape {
+        self.work.shape(&self.chosen.iter().map(|row| &row.item).collect::<Vec<_>>())
+    }
+
     fn step(&mut self) {
         let begin = Instant::now();
         for row in &self.chosen {
@@ -257,6 +263,10 @@ mod tests {
 
         fn choose(&self, waiting: &[&f32]) -> Vec<usize> {
             (0..waiting.len().min(2)).collect()
+        }
+
+        fn shape(&self, items: &[&f32]) -> StepShape {
+            StepShape::new(items.len(), items.len(), items.len(), 2)
         }
 
         fn run(&self, items: &[&f32]) -> Vec<f32> {

@@ -235,6 +235,12 @@ impl Batched for Classification {
         same.map(|(at, _)| at).take(STEP_PICTURES).collect()
     }
 
+    /// Pictures of one model are of one size, so their number is all that differs.
+    fn shape(&self, pictures: &[&Pixels]) -> StepShape {
+        let rows = pictures.len();
+        StepShape::new(rows, rows, rows, STEP_PICTURES)
+    }
+
     fn run(&self, pictures: &[&Pixels]) -> Vec<Vec<f32>> {
         let tensor = |pixels: &&Pixels| {
             let shape = [pixels.channels as i64, pixels.height as i64, pixels.width as i64];

@@ -11,6 +11,7 @@ mod generation;
 mod image_classification;
 mod job;
 pub mod outbox;
+mod shape;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -22,6 +23,7 @@ pub use self::{
         Encode, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Timing, TokenRow, Vectors,
         Work,
     },
+    shape::StepShape,
 };
 use crate::{
     failure::{Code, Failure},
@@ -145,6 +147,10 @@ pub trait Pipeline {
     /// Drops what was abandoned and picks what the next step works on. Its priority, or `None` when there is
     /// nothing to do now.
     fn prepare_step(&mut self, now: Instant) -> Option<i32>;
+    /// How large the prepared step is; of one that doesn't say nothing is learned.
+    fn shape(&self) -> StepShape {
+        StepShape::default()
+    }
     /// The smallest piece of device work. Ends when the device has completed it.
     fn step(&mut self);
     /// Fails the jobs of the step that panicked.

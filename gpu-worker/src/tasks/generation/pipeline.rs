@@ -17,7 +17,7 @@ use crate::{
     failure::{Code, Failure},
     layers::{KvArena, KvSlot, Segment, Step},
     models::CausalLm,
-    tasks::{Event, Generate, Job, Made, Pipeline, Timing, Work},
+    tasks::{Event, Generate, Job, Made, Pipeline, StepShape, Timing, Work},
 };
 
 /// Prompt tokens of one step: no step is longer than this costs.
@@ -316,6 +316,12 @@ impl Pipeline for GenerationPipeline {
             .filter(|&at| self.running[at].job.outbox.full_for().is_none())
             .collect();
         self.stepping.iter().map(|&at| self.running[at].job.priority).max()
+    }
+
+    fn shape(&self) -> StepShape {
+        let parts = self.parts();
+        let tokens = parts.iter().map(|part| part.tokens).sum();
+        StepShape::new(tokens, parts.len(), tokens, PREFILL_TOKENS)
     }
 
     fn step(&mut self) {

@@ -232,7 +232,6 @@ impl Entry {
             },
             requests: self.requests,
             learned: Some(self.cost.message()),
-            ..Residency::default()
         }
     }
 }

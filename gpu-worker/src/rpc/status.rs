@@ -136,7 +136,6 @@ pub fn snapshot(shared: &Shared) -> WorkerStatus {
         evictions: residencies.evictions(),
         learned: residencies.learned(),
         drain_reason: residencies.drain_reason().to_owned(),
-        ..WorkerStatus::default()
     }
 }
 
@@ -156,7 +155,6 @@ fn gauges(shared: &Shared) -> Gauges {
         cancel_seconds_max: cancels.longest.as_secs_f64(),
         uptime_ms: shared.identity.started.elapsed().as_millis() as u64,
         drain_reason: shared.residencies.drain_reason().to_owned(),
-        ..Gauges::default()
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    Files, Made, Prepared, Processor, Work,
+    Files, Made, Prepared, Processor, StepShape, Work,
     batched::{BatchPipeline, Batched},
 };
 use crate::{

@@ -8,7 +8,7 @@ use gpu_worker::{
     config::Config,
     figures,
     hub::{Hub, HubConfig, Token as HubToken},
-memory::{cuda, openmp, sigbus},
+    memory::{cuda, openmp, sigbus},
     residency::{
         FactsCache, Residencies, Settings, WORN_OUT,
         device::DeviceInfo,

@@ -22,11 +22,11 @@ use std::{
 use tch::{Device, Kind, Tensor};
 use tokio::sync::oneshot;
 
+use self::scheduler::{LaneId, Scheduler, Want};
 pub use self::{
     load::{LoadSpec, LoadStage, Loaded, Measured},
     peaks::{StepPeak, StepPeaks},
 };
-use self::scheduler::{LaneId, Scheduler, Want};
 use crate::{
     failure::{Code, Failure},
     memory::{allocator, peak::Peak, shim},
@@ -150,11 +150,9 @@ impl LaneBody {
             Ok((mut pipelines, loaded)) => {
                 if report.send(Ok(loaded)).is_ok() {
                     // Outside of a step there is little that can panic; if it does, the lane goes on without its jobs.
-                    while let Err(failure) =
-                        guarded(Code::InferenceFailed, || {
-                            self.serve(&mut pipelines, &mut watch, device)
-                        })
-                    {
+                    while let Err(failure) = guarded(Code::InferenceFailed, || {
+                        self.serve(&mut pipelines, &mut watch, device)
+                    }) {
                         tracing::error!(lane = self.id, %failure, "the lane's work was dropped");
                         pipelines.abort_all(&failure);
                     }

@@ -30,8 +30,9 @@ impl Peak {
     /// Bytes; 0 where they aren't known.
     pub fn bytes(&self) -> u64 {
         match self.device {
-            Device::Cuda(index) => on_device(index)
-                .map_or(0, |memory| memory.allocated_peak.unsigned_abs().saturating_sub(self.before)),
+            Device::Cuda(index) => on_device(index).map_or(0, |memory| {
+                memory.allocated_peak.unsigned_abs().saturating_sub(self.before)
+            }),
             _ => allocator::peak().unwrap_or(0),
         }
     }

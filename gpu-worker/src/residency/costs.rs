@@ -119,8 +119,12 @@ impl Residencies {
         }
         drop(state);
         if is_worn_out {
-            tracing::error!(baseline = baseline.bytes(), growth = baseline.growth(), limit,
-                "the idle worker has grown beyond its bound; it drains and ends, so that its supervisor starts another");
+            tracing::error!(
+                baseline = baseline.bytes(),
+                growth = baseline.growth(),
+                limit,
+                "the idle worker has grown beyond its bound; it drains and ends, so that its supervisor starts another"
+            );
             metrics::counter!("worker_worn_out_total").increment(1);
         }
         self.notify();

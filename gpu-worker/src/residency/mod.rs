@@ -219,7 +219,8 @@ impl Residencies {
             state.entries.iter().filter(|entry| wanted(&entry.phase)).map(Entry::charged).sum()
         };
         let held: Vec<&Entry> = state.entries.iter().filter(|entry| entry.charged() > 0).collect();
-        let of = |bytes: fn(&entry::Bytes) -> u64| held.iter().map(|entry| bytes(&entry.bytes)).sum();
+        let of =
+            |bytes: fn(&entry::Bytes) -> u64| held.iter().map(|entry| bytes(&entry.bytes)).sum();
         Accounts {
             weights: of(|bytes| bytes.weights),
             mapped: of(|bytes| bytes.mapped),

@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn a_change_leaves_what_it_does_not_name() {
-        let before = ModelPolicy { pinned: Some(true), keep_alive_ms: Some(5), ..ModelPolicy::default() };
+        let before =
+            ModelPolicy { pinned: Some(true), keep_alive_ms: Some(5), ..ModelPolicy::default() };
         let change = ModelPolicy { keep_alive_ms: Some(-1), ..ModelPolicy::default() };
         let after = before.changed(change);
         assert_eq!((after.pinned, after.keep_alive_ms), (Some(true), Some(-1)));
@@ -158,11 +159,13 @@ mod tests {
 
     #[test]
     fn a_data_type_is_written_by_its_name_and_can_be_taken_back() {
-        let policy = ModelPolicy { dtype: Some(Dtype::Of(Kind::BFloat16)), ..ModelPolicy::default() };
+        let policy =
+            ModelPolicy { dtype: Some(Dtype::Of(Kind::BFloat16)), ..ModelPolicy::default() };
         let text = serde_json::to_string(&policy).unwrap();
         assert!(text.contains("\"bfloat16\""), "{text}");
         assert_eq!(serde_json::from_str::<ModelPolicy>(&text).unwrap(), policy);
-        let back = policy.changed(ModelPolicy { dtype: Some(Dtype::Rule), ..ModelPolicy::default() });
+        let back =
+            policy.changed(ModelPolicy { dtype: Some(Dtype::Rule), ..ModelPolicy::default() });
         assert_eq!(back.kind(), None);
         assert!(serde_json::from_str::<ModelPolicy>(r#"{"dtype": "int3"}"#).is_err());
     }

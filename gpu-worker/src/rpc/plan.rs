@@ -50,6 +50,7 @@ pub async fn plan(
         tasks: facts.tasks().into_iter().map(str::to_owned).collect(),
         working_is_learned: cost.as_ref().is_some_and(|cost| cost.is_learned),
         load_seconds: cost.and_then(|cost| cost.load).map(|load| load.as_secs_f64()),
-        ..ModelPlan::default()
+        weights_format: facts.format.name().to_owned(),
+        weights_are_coarse: facts.format.is_coarse(),
     })
 }

@@ -67,15 +67,11 @@ impl Kept {
                 .iter()
                 .map(|(id, &policy)| Record::Policy { model_id: id.clone(), policy }),
         );
-        records.extend(
-            self.budget
-                .map(|KeptBudget { bytes, flag }| Record::Budget { bytes, flag }),
-        );
+        records
+            .extend(self.budget.map(|KeptBudget { bytes, flag }| Record::Budget { bytes, flag }));
         records.extend(self.costs.values().cloned().map(Record::Cost));
         records.extend(
-            self.evictions
-                .iter()
-                .map(|eviction| Record::Eviction(KeptEviction::of(eviction))),
+            self.evictions.iter().map(|eviction| Record::Eviction(KeptEviction::of(eviction))),
         );
         records
     }
@@ -96,7 +92,10 @@ mod tests {
         kept.apply(Record::Policy { model_id: "a".to_owned(), policy });
         kept.apply(Record::Budget { bytes: 5, flag: 9 });
         kept.apply(eviction(3));
-        kept.apply(Record::Cost(LearnedCost { model_id: "a".to_owned(), ..LearnedCost::default() }));
+        kept.apply(Record::Cost(LearnedCost {
+            model_id: "a".to_owned(),
+            ..LearnedCost::default()
+        }));
         let mut again = Kept::default();
         kept.records("w").into_iter().for_each(|record| again.apply(record));
         assert_eq!(again, kept);

@@ -20,11 +20,11 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use self::writer::Writer;
 pub use self::{
     kept::{Kept, KeptBudget},
     record::{KeptEviction, Record},
 };
-use self::writer::Writer;
 
 /// Workers of one name that find a file each.
 const MOST_WORKERS: u32 = 64;
@@ -210,8 +210,7 @@ mod tests {
     #[tokio::test]
     async fn a_broken_file_is_set_aside_and_the_worker_starts_with_what_stood_before() {
         let folder = tempfile::tempdir().unwrap();
-        let mut bytes =
-            Record::File { version: record::VERSION, worker: "w".to_owned() }.line();
+        let mut bytes = Record::File { version: record::VERSION, worker: "w".to_owned() }.line();
         bytes.extend(pin("a").line());
         bytes.extend(b"\0\0\0 garbage\n");
         bytes.extend(pin("b").line());

@@ -2,8 +2,8 @@
 //!
 //! A process that is killed while it writes leaves a torn last line; that is no fault. Any other bad line is one.
 
-use proto::Eviction;
 use prost::Message;
+use proto::Eviction;
 use serde::{Deserialize, Serialize};
 
 use crate::residency::{learned::LearnedCost, policy::ModelPolicy};

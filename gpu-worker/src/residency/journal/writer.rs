@@ -153,7 +153,8 @@ mod tests {
         writer.append(pin(1));
         assert!(writer.is_stale);
         assert!(writer.settle());
-        let contents = super::super::record::read(&fs::read(folder.path().join("w.state")).unwrap());
+        let contents =
+            super::super::record::read(&fs::read(folder.path().join("w.state")).unwrap());
         assert_eq!(contents.records.last(), Some(&pin(1)));
     }
 }

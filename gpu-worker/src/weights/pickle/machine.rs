@@ -338,7 +338,8 @@ impl Machine {
                 self.tensor(&arguments, Some(dtype))
             }
             Name::RebuildParameter => {
-                let tensor = *arguments.first().ok_or(PickleError::Value { expected: "a tensor" })?;
+                let tensor =
+                    *arguments.first().ok_or(PickleError::Value { expected: "a tensor" })?;
                 self.stack.push(tensor);
                 Ok(())
             }
@@ -350,12 +351,15 @@ impl Machine {
 
     fn tensor(&mut self, arguments: &[Id], dtype: Option<Dtype>) -> Result<(), PickleError> {
         let &[storage, offset, shape, strides, ..] = arguments else {
-            return Err(PickleError::Value { expected: "a tensor's storage, offset, shape and strides" });
+            return Err(PickleError::Value {
+                expected: "a tensor's storage, offset, shape and strides",
+            });
         };
         let Value::Storage(of_storage) = &self.values[storage] else {
             return Err(PickleError::Value { expected: "a storage" });
         };
-        let dtype = dtype.or(of_storage.dtype).ok_or(PickleError::Value { expected: "a data type" })?;
+        let dtype =
+            dtype.or(of_storage.dtype).ok_or(PickleError::Value { expected: "a data type" })?;
         let offset = self.count(offset)?;
         let (shape, strides) = (self.counts(shape)?, self.counts(strides)?);
         let tensor = TensorValue { storage, dtype, offset, shape, strides };

@@ -16,7 +16,9 @@ mod tensors;
 mod tests;
 
 pub use self::{
-    archive::{ArchiveError, Directory, END_BYTES, Member, find_directory, is_archive, parse_directory},
+    archive::{
+        ArchiveError, Directory, END_BYTES, Member, find_directory, is_archive, parse_directory,
+    },
     machine::PickleError,
     tensors::{Checkpoint, Dtype, Storage, TensorRecord},
 };
@@ -36,7 +38,9 @@ pub enum CheckpointError {
     BigEndian,
     #[error("it holds no tensors under names")]
     NoTensors,
-    #[error("tensor {tensor} has the shape {shape:?} and the strides {strides:?}, which do not belong together")]
+    #[error(
+        "tensor {tensor} has the shape {shape:?} and the strides {strides:?}, which do not belong together"
+    )]
     Shape { tensor: String, shape: Vec<u64>, strides: Vec<u64> },
     #[error("tensor {tensor} reaches beyond its storage {storage:?}")]
     Beyond { tensor: String, storage: String },

@@ -170,11 +170,13 @@ impl Checkpoint {
         };
         let TensorValue { dtype, offset, ref shape, ref strides, .. } = *tensor;
         let size = storage.dtype.map_or(1, Dtype::bytes).checked_mul(storage.elements);
-        let beyond = || CheckpointError::Beyond { tensor: name.clone(), storage: storage.key.clone() };
+        let beyond =
+            || CheckpointError::Beyond { tensor: name.clone(), storage: storage.key.clone() };
         let size = size.filter(|&size| i64::try_from(size).is_ok()).ok_or_else(beyond)?;
         let is_shaped = shape.len() == strides.len() && shape.len() <= MAX_DIMENSIONS;
         let values_of = |sum: u64, &size: &u64| sum.checked_mul(size.max(1));
-        let elements = shape.iter().try_fold(1, values_of).and_then(|n| n.checked_mul(dtype.bytes()));
+        let elements =
+            shape.iter().try_fold(1, values_of).and_then(|n| n.checked_mul(dtype.bytes()));
         if !is_shaped || elements.is_none_or(|bytes| i64::try_from(bytes).is_err()) {
             let (shape, strides) = (shape.clone(), strides.clone());
             return Err(CheckpointError::Shape { tensor: name, shape, strides });

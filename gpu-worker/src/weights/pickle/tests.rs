@@ -91,8 +91,7 @@ fn archive(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
         directory.extend(header.to_le_bytes());
         directory.extend(name.as_bytes());
     }
-    let (start, length, count) =
-        (bytes.len() as u32, directory.len() as u32, members.len() as u16);
+    let (start, length, count) = (bytes.len() as u32, directory.len() as u32, members.len() as u16);
     bytes.extend(&directory);
     bytes.extend(b"PK\x05\x06\0\0\0\0");
     bytes.extend(count.to_le_bytes());
@@ -111,10 +110,13 @@ fn checkpoint(pickle: Vec<u8>, storages: &[(&str, usize)]) -> Vec<u8> {
 }
 
 fn two_tensors() -> Pickle {
-    Pickle::new()
-        .dict()
-        .tensor("embed.weight", "FloatStorage", "0", (&[2, 3], &[3, 1]), 6)
-        .tensor("step", "LongStorage", "1", (&[], &[]), 1)
+    Pickle::new().dict().tensor("embed.weight", "FloatStorage", "0", (&[2, 3], &[3, 1]), 6).tensor(
+        "step",
+        "LongStorage",
+        "1",
+        (&[], &[]),
+        1,
+    )
 }
 
 fn good() -> Vec<u8> {
@@ -135,7 +137,12 @@ fn names_types_shapes_and_places_are_read() {
     assert_eq!((&found.tensors[0].shape, &found.tensors[0].strides), (&vec![2, 3], &vec![3, 1]));
     let storage = &found.storages["0"];
     let size = bytes.len() as u64;
-    let member = Member { name: "m".to_owned(), bytes: storage.bytes, header: storage.header, is_stored: true };
+    let member = Member {
+        name: "m".to_owned(),
+        bytes: storage.bytes,
+        header: storage.header,
+        is_stored: true,
+    };
     let range = member.data_range(&bytes[storage.header as usize..], size).unwrap();
     assert_eq!(bytes[range.start as usize..range.end as usize], [7; 24]);
 }
@@ -230,17 +237,25 @@ fn descriptions_that_contradict_themselves_are_refused() {
         let message = error(&checkpoint(pickle, storages));
         assert!(message.contains(expected), "{expected}: {message}");
     }
-    let both = Pickle::new()
-        .dict()
-        .tensor("a", "FloatStorage", "0", (&[6], &[1]), 6)
-        .tensor("b", "FloatStorage", "0", (&[5], &[1]), 5);
+    let both = Pickle::new().dict().tensor("a", "FloatStorage", "0", (&[6], &[1]), 6).tensor(
+        "b",
+        "FloatStorage",
+        "0",
+        (&[5], &[1]),
+        5,
+    );
     assert!(error(&checkpoint(both.end(), &[("0", 24)])).contains("two ways"));
 }
 
 #[test]
 fn huge_counts_cost_nothing() {
     // Texts, bytes and numbers of gigabytes that aren't there.
-    for instruction in [b"X\xff\xff\xff\xff".as_slice(), b"B\xff\xff\xff\x7f", b"\x8b\xff\xff\xff\x7f", b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff"] {
+    for instruction in [
+        b"X\xff\xff\xff\xff".as_slice(),
+        b"B\xff\xff\xff\x7f",
+        b"\x8b\xff\xff\xff\x7f",
+        b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff",
+    ] {
         assert!(error(&checkpoint(Pickle::new().op(instruction).0, &[])).contains("cut off"));
     }
 }

@@ -38,8 +38,8 @@ pub(super) struct ModelPatch {
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "30s")]
     min_residency: Option<Span>,
-    /// Data type of its later loads: `float32`, `float16` or `bfloat16`; `auto`: the worker's rule again. Idle copies of
-    /// another data type leave. Needs no loaded model: every worker takes it.
+    /// Data type of its later loads: `float32`, `float16` or `bfloat16`; `auto`: the worker's rule again. Copies of
+    /// another data type leave as soon as they are idle. Needs no loaded model: every worker takes it.
     #[serde(default)]
     dtype: Option<String>,
 }

@@ -119,23 +119,25 @@ impl Residencies {
         self.notify();
     }
 
+    /// Copies in another data type than the policy's leave: idle ones now, busy ones as soon as they are idle.
     fn release_other_dtypes(&self, model_id: &str, policy: ModelPolicy) {
         let mut state = self.lock();
         let budget = state.budget;
-        let numbers: Vec<u64> = state
-            .entries
-            .iter()
-            .filter(|entry| {
-                let wanted = policy.kind().unwrap_or_else(|| self.rule_for(&entry.facts, budget));
-                entry.key.model_id == model_id
-                    && entry.key.dtype != wanted
-                    && matches!(entry.phase, Phase::Ready(_))
-                    && !entry.is_busy()
-            })
-            .map(|entry| entry.number)
-            .collect();
+        let mut idle = Vec::new();
+        for entry in state.entries.iter_mut().filter(|entry| entry.key.model_id == model_id) {
+            let wanted = policy.kind().unwrap_or_else(|| self.rule_for(&entry.facts, budget));
+            if entry.key.dtype == wanted || !matches!(entry.phase, Phase::Ready(_)) {
+                continue;
+            }
+            if entry.is_busy() {
+                entry.pinned = false;
+                entry.keep_alive = Some(Duration::ZERO);
+            } else {
+                idle.push(entry.number);
+            }
+        }
         let leaving: Vec<Leaving> =
-            numbers.into_iter().map(|number| self.begin_release(&mut state, number)).collect();
+            idle.into_iter().map(|number| self.begin_release(&mut state, number)).collect();
         drop(state);
         for leaving in leaving {
             let residencies = self.clone();

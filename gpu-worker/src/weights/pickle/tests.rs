@@ -358,3 +358,33 @@ proptest! {
         let _ = machine::run(&codes);
     }
 }
+
+#[test]
+fn what_torch_save_writes_is_read() {
+    let zip = include_bytes!("../../../tests/fixtures/pickles/zip.bin");
+    let found = parse_archive(zip).unwrap();
+    let told: Vec<(&str, Dtype, &[u64], &[u64], u64)> = found
+        .tensors
+        .iter()
+        .map(|t| (t.name.as_str(), t.dtype, t.shape.as_slice(), t.strides.as_slice(), t.offset))
+        .collect();
+    let expected: Vec<(&str, Dtype, &[u64], &[u64], u64)> = vec![
+        ("embeddings.weight", Dtype::F32, &[3, 4], &[4, 1], 0),
+        ("decoder.weight", Dtype::F32, &[3, 4], &[4, 1], 0),
+        ("transposed", Dtype::F32, &[5, 2], &[1, 5], 0),
+        ("parameter", Dtype::F16, &[6], &[1], 0),
+        ("bfloat16", Dtype::BF16, &[2, 2], &[2, 1], 0),
+        ("position_ids", Dtype::I64, &[7], &[1], 0),
+        ("scalar", Dtype::F64, &[], &[], 0),
+        ("mask", Dtype::Bool, &[2], &[1], 0),
+        ("empty", Dtype::F32, &[0, 3], &[3, 1], 0),
+        ("part", Dtype::F32, &[3], &[1], 4),
+    ];
+    assert_eq!(told, expected);
+    // The tied weight is there once.
+    let bytes: u64 = found.distinct().map(TensorRecord::bytes).sum();
+    assert_eq!(bytes, 48 + 40 + 12 + 8 + 56 + 8 + 2 + 12);
+    let nested = parse_archive(include_bytes!("../../../tests/fixtures/pickles/nested.bin")).unwrap();
+    assert_eq!(nested.tensors[0].name, "state_dict.embeddings.weight");
+    assert!(!is_archive(include_bytes!("../../../tests/fixtures/pickles/legacy.bin")));
+}

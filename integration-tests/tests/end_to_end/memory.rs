@@ -48,7 +48,8 @@ async fn two_hundred_lives_of_each_kind_of_model_leave_no_more_than_twenty() {
     let lives = requests.map(async |(model_id, task, inputs, options)| {
         let system = Setup::of(&[&zoo::hub()]).start().await;
         let pid = system.worker_pid().await;
-        let request = json!({"model_id": model_id, "task": task, "inputs": inputs, "options": options});
+        let request =
+            json!({"model_id": model_id, "task": task, "inputs": inputs, "options": options});
         let mut early = 0;
         for life in 1..=200 {
             cycle(&system, &request).await;

@@ -384,7 +384,8 @@ fn what_torch_save_writes_is_read() {
     // The tied weight is there once.
     let bytes: u64 = found.distinct().map(TensorRecord::bytes).sum();
     assert_eq!(bytes, 48 + 40 + 12 + 8 + 56 + 8 + 2 + 12);
-    let nested = parse_archive(include_bytes!("../../../tests/fixtures/pickles/nested.bin")).unwrap();
+    let nested =
+        parse_archive(include_bytes!("../../../tests/fixtures/pickles/nested.bin")).unwrap();
     assert_eq!(nested.tensors[0].name, "state_dict.embeddings.weight");
     assert!(!is_archive(include_bytes!("../../../tests/fixtures/pickles/legacy.bin")));
 }

@@ -63,7 +63,8 @@ impl Gpt2 {
         let folder = self.write_small_files(hub, model_id);
         let tensors = self.tensors();
         let header = safetensors_header(&tensors);
-        let bytes: usize = tensors.iter().map(|(_, shape)| shape.iter().product::<usize>() * 4).sum();
+        let bytes: usize =
+            tensors.iter().map(|(_, shape)| shape.iter().product::<usize>() * 4).sum();
         let mut file = File::create(folder.join("model.safetensors")).expect("a file");
         file.write_all(&header).expect("written");
         file.set_len((header.len() + bytes) as u64).expect("a sparse file");

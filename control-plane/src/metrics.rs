@@ -198,6 +198,9 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
                 &labels,
                 device.reserved_bytes as f64,
             );
+            if let Some(baseline) = device.baseline_bytes {
+                figures.add("worker_memory_baseline_bytes", "gauge", &labels, baseline as f64);
+            }
             if let Some(utilization) = device.utilization {
                 figures.add("gpu_utilization_ratio", "gauge", &labels, utilization);
             }
@@ -207,6 +210,10 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
             let bytes: u64 =
                 residency.bytes.iter().map(|b| b.weights + b.cache + b.workspace).sum();
             figures.add("model_bytes", "gauge", &labels, bytes as f64);
+            let learned = residency.learned.as_ref();
+            if let Some(error) = learned.and_then(|learned| learned.estimate_error_ratio) {
+                figures.add("model_estimate_error_ratio", "gauge", &labels, error);
+            }
             if let Some(load_ms) = residency.load_time_ms {
                 figures.add("model_load_seconds", "gauge", &labels, load_ms / 1e3);
             }

@@ -43,6 +43,15 @@ pub struct Config {
     #[arg(long, env = "ANYMODEL_MIN_RESIDENCY", default_value = "30s", value_parser = humantime::parse_duration)]
     pub min_residency: Duration,
 
+    /// Where pins, budgets, evictions and learned costs are kept over restarts, one file per worker; default:
+    /// `~/.local/state/anymodel`, or `anymodel` below `XDG_STATE_HOME`.
+    #[arg(long, env = "ANYMODEL_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// A worker whose memory without any model has grown by more than this drains and ends with status 77.
+    #[arg(long, env = "ANYMODEL_BASELINE_GROWTH_LIMIT", default_value = "256MiB", value_parser = parse_bytes)]
+    pub baseline_growth_limit: u64,
+
     /// How long executing requests may go on after SIGTERM.
     #[arg(long, env = "ANYMODEL_SHUTDOWN_GRACE", default_value = "10s", value_parser = humantime::parse_duration)]
     pub shutdown_grace: Duration,
@@ -84,6 +93,34 @@ impl Config {
             user.join(".cache").join("huggingface")
         });
         home.join("hub")
+    }
+
+    /// The folder of the state files.
+    pub fn state_folder(&self) -> PathBuf {
+        self.state_dir.clone().unwrap_or_else(|| {
+            let of_user = std::env::var_os("XDG_STATE_HOME").filter(|path| !path.is_empty());
+            let base = of_user.map(PathBuf::from).unwrap_or_else(|| {
+                let user = std::env::home_dir().unwrap_or_else(|| PathBuf::from("."));
+                user.join(".local").join("state")
+            });
+            base.join("anymodel")
+        })
+    }
+
+    /// The name of this worker's state file: a worker without an id is known by its device, which no restart changes.
+    pub fn state_name(&self) -> String {
+        self.worker_id.clone().unwrap_or_else(|| match self.device {
+            DeviceName::Cpu => "cpu".to_owned(),
+            DeviceName::Cuda(index) => format!("cuda:{index}"),
+        })
+    }
+}
+
+/// A size in bytes.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    match text.parse()? {
+        Budget::Bytes(bytes) => Ok(bytes),
+        Budget::Share(_) => Err("expected a size such as 256MiB".to_owned()),
     }
 }
 

@@ -41,6 +41,9 @@ pub async fn publish(residencies: Residencies) {
             .set(status.total_bytes as f64);
         gauge!("worker_memory_reserved_bytes", "device" => device.clone())
             .set((status.charged_bytes + status.reserved_bytes + status.releasing_bytes) as f64);
+        if let Some(baseline) = status.baseline_bytes {
+            gauge!("worker_memory_baseline_bytes", "device" => device.clone()).set(baseline as f64);
+        }
         if let Some(utilization) = status.utilization {
             gauge!("gpu_utilization_ratio", "device" => device).set(utilization);
         }
@@ -67,6 +70,9 @@ fn publish_models(residencies: &Residencies, before: Vec<String>) -> Vec<String>
         gauge!("inference_running", "model_name" => name.clone())
             .set(f64::from(residency.in_flight));
         gauge!("inference_waiting", "model_name" => name.clone()).set(f64::from(residency.queued));
+        if let Some(error) = residency.learned.as_ref().and_then(|cost| cost.estimate_error_ratio) {
+            gauge!("model_estimate_error_ratio", "model_name" => name.clone()).set(error);
+        }
         if let Some(ms) = residency.load_time_ms {
             gauge!("model_load_seconds", "model_name" => name).set(ms / 1e3);
         }

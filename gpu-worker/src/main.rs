@@ -9,7 +9,11 @@ use gpu_worker::{
     figures,
     hub::{Hub, HubConfig, Token as HubToken},
     memory::{cuda, openmp, sigbus},
-    residency::{FactsCache, Residencies, Settings, device::DeviceInfo},
+    residency::{
+        FactsCache, Residencies, Settings, WORN_OUT,
+        device::DeviceInfo,
+        journal::{Journal, Kept},
+    },
     rpc::{self, Blobs, Identity, Service, Token},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,7 +45,7 @@ fn main() -> ExitCode {
         Err(error) => tracing::warn!(error = ?error, "CUDA cannot be used"),
     }
     match run(config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("gpu-worker: {error:#}");
             ExitCode::FAILURE
@@ -49,12 +53,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+fn run(config: Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config))
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         config.listen.is_loopback() || config.worker_token.is_some(),
         "listening beyond loopback needs --worker-token"
@@ -78,6 +82,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         budget: config.memory_budget.of(device.total_bytes),
         keep_alive: config.keep_alive.0,
         min_residency: config.min_residency,
+        baseline_growth_limit: config.baseline_growth_limit,
     };
     tracing::info!(
         worker_id,
@@ -86,7 +91,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         budget = settings.budget,
         "starting"
     );
-    let residencies = Residencies::new(device, FactsCache::new(hub), settings);
+    let (journal, kept) = journal(&config);
+    let residencies = Residencies::new(device, FactsCache::new(hub), settings, journal, kept);
     tokio::spawn(residencies.clone().sweep());
     let identity = Identity {
         worker_id,
@@ -103,9 +109,32 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     // The one line that whoever started this process waits for.
     println!("listening on {}", bound.address()?);
     let token = config.worker_token.clone().map(Token::new);
-    rpc::serve(bound, service, token, config.shutdown_grace, terminated()?).await?;
+    let residencies = service.residencies().clone();
+    let terminated = terminated()?;
+    let worn_out = residencies.clone();
+    let end = async move {
+        tokio::select! {
+            () = terminated => {}
+            () = worn_out.worn_out() => {}
+        }
+    };
+    rpc::serve(bound, service, token, config.shutdown_grace, end).await?;
+    residencies.journal().settled().await;
+    if residencies.is_worn_out() {
+        tracing::error!(status = WORN_OUT, "stopped to give memory back");
+        return Ok(ExitCode::from(WORN_OUT));
+    }
     tracing::info!("stopped");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The worker's state file. A worker without one works, and says that it keeps nothing.
+fn journal(config: &Config) -> (Journal, Kept) {
+    let folder = config.state_folder();
+    Journal::open(&folder, &config.state_name()).unwrap_or_else(|error| {
+        tracing::error!(folder = %folder.display(), %error, "no state file can be used; nothing is kept over a restart");
+        (Journal::nowhere(), Kept::default())
+    })
 }
 
 /// Resolves at SIGTERM or Ctrl-C.

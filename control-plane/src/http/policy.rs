@@ -1,4 +1,4 @@
-//! `PATCH /api/models/{model_id}`: pin, keep-alive, minimum residency.
+//! `PATCH /api/models/{model_id}`: pin, keep-alive, minimum residency, data type.
 
 use std::sync::Arc;
 
@@ -38,17 +38,23 @@ pub(super) struct ModelPatch {
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "30s")]
     min_residency: Option<Span>,
+    /// Data type of its later loads: `float32`, `float16` or `bfloat16`; `auto`: the worker's rule again. Copies of
+    /// another data type leave as soon as they are idle. Needs no loaded model: every worker takes it.
+    #[serde(default)]
+    dtype: Option<String>,
 }
 
 /// Where the change holds.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ModelPolicy {
     model_id: String,
-    /// Workers that have the model and took the change.
+    /// Workers that took the change.
     workers: Vec<String>,
+    /// False: on one of them the change could not be written down, and ends with that worker.
+    kept: bool,
 }
 
-/// Pins a model, changes its keep-alive or minimum residency
+/// Pins a model, changes its keep-alive, minimum residency or data type
 #[utoipa::path(operation_id = "configure_model", patch, path = "/api/models/{model_id}", tag = "models", request_body = ModelPatch,
     params(("model_id" = String, Path, description = "With its slash, encoded or not")),
     responses((status = 200, body = ModelPolicy), (status = "4XX", body = ErrorAnswer), (status = "5XX", body = ErrorAnswer)))]
@@ -65,22 +71,25 @@ pub(super) async fn patch(
         pinned: change.pinned,
         keep_alive_ms: change.keep_alive.map(KeepAlive::milliseconds),
         min_residency_ms: change.min_residency.map(|span| span.0.as_millis() as u64),
+        // The worker knows which data types there are.
+        dtype: change.dtype.map(|name| if name == "auto" { String::new() } else { name }),
     };
-    let mut workers = Vec::new();
+    let (mut workers, mut kept) = (Vec::new(), true);
     for worker in app.fleet.workers() {
-        let has_it = {
+        let takes_it = {
             let view = worker.view();
             let mut residencies = view.status.iter().flat_map(|status| &status.residencies);
             view.link == Link::Up
-                && residencies.any(|residency| residency.model_id == model.model_id)
+                && (policy.dtype.is_some()
+                    || residencies.any(|residency| residency.model_id == model.model_id))
         };
-        if has_it {
+        if takes_it {
             let request = ConfigureRequest {
                 residencies: vec![policy.clone()],
                 budgets: Vec::new(),
                 drain: None,
             };
-            worker.client().configure(request).await?;
+            kept &= worker.client().configure(request).await?.into_inner().kept;
             workers.push(worker.id());
         }
     }
@@ -88,5 +97,5 @@ pub(super) async fn patch(
         let message = format!("{} is not loaded", model.model_id);
         return Err(Failure::new(Code::NotLoaded, message).with("model_id", model.model_id));
     }
-    Ok(Json(ModelPolicy { model_id: model.model_id, workers }))
+    Ok(Json(ModelPolicy { model_id: model.model_id, workers, kept }))
 }

@@ -9,7 +9,7 @@ use axum::{
     response::{Response, sse::Event as Frame},
 };
 use futures::{StreamExt, stream};
-use proto::{Eviction, LoadingEvent, Residency, ResidencyState};
+use proto::{Eviction, LearnedCost, LoadingEvent, Residency, ResidencyState};
 use serde::Serialize;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
@@ -78,6 +78,9 @@ pub(super) struct ModelStatus {
     /// After a failed load: seconds until a new try is admitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_in_s: Option<f64>,
+    /// What was measured of it on its worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learned: Option<LearnedCost>,
     /// Unique on its worker.
     residency_id: String,
     /// Changes on load, unload, pin and drain.
@@ -148,6 +151,7 @@ impl ModelStatus {
                 .as_ref()
                 .map(|detail| ErrorBody::from(&Failure::from(detail))),
             retry_in_s: residency.retry_in_ms.map(|left| (left as f64 / 1e3 - since).max(0.0)),
+            learned: residency.learned.clone(),
             residency_id: residency.residency_id.clone(),
             generation: residency.generation,
         }

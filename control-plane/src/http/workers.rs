@@ -38,6 +38,8 @@ pub(super) struct WorkerRow {
     healthy: bool,
     /// It admits nothing new.
     draining: bool,
+    /// Why: `asked`, `shutdown` or `baseline_growth`, when it has grown too much and is about to start anew.
+    drain_reason: String,
     uptime_s: f64,
     devices: Vec<Device>,
     /// What it can run.
@@ -73,6 +75,7 @@ impl WorkerRow {
             pid: status.pid,
             healthy: status.healthy,
             draining: status.draining,
+            drain_reason: gauges.drain_reason,
             uptime_s: status.uptime_ms as f64 / 1e3,
             devices: status.devices,
             tasks: status.tasks,
@@ -113,6 +116,8 @@ pub(super) struct WorkerPolicy {
     id: String,
     budgets: Vec<DeviceBudget>,
     draining: bool,
+    /// False: the budget could not be written down, and ends with the worker.
+    kept: bool,
 }
 
 /// Changes budgets, drains
@@ -135,7 +140,12 @@ pub(super) async fn patch(
     for budget in &answer.budgets {
         worker.view().set_budget(&budget.device, budget.bytes);
     }
-    Ok(Json(WorkerPolicy { id, budgets: answer.budgets, draining: answer.draining }))
+    Ok(Json(WorkerPolicy {
+        id,
+        budgets: answer.budgets,
+        draining: answer.draining,
+        kept: answer.kept,
+    }))
 }
 
 fn budgets(worker: &Worker, wanted: BTreeMap<String, Size>) -> Result<Vec<DeviceBudget>, Failure> {

@@ -167,11 +167,20 @@ async fn pins_and_budgets_reach_the_worker() {
     let nowhere = server.send(json_request("PATCH", "/api/models/org/other", &pin)).await;
     assert_eq!(nowhere.code(), "not_loaded");
 
+    // A data type is for later loads, so that no model has to be there.
+    for (dtype, sent) in [("bfloat16", "bfloat16"), ("auto", "")] {
+        let change = json!({"dtype": dtype});
+        let answer = server.send(json_request("PATCH", "/api/models/org/other", &change)).await;
+        assert_eq!(answer.json()["kept"], true, "{}", answer.text);
+        let told = worker.configures().pop().unwrap();
+        assert_eq!(told.residencies[0].dtype.as_deref(), Some(sent));
+    }
+
     let half = json!({"budgets": {"cpu": "50%"}, "drain": true});
     let answer = server.send(json_request("PATCH", "/api/workers/w", &half)).await;
     assert_eq!(
         answer.json(),
-        json!({"id": "w", "budgets": [{"device": "cpu", "bytes": 100}], "draining": true})
+        json!({"id": "w", "budgets": [{"device": "cpu", "bytes": 100}], "draining": true, "kept": true})
     );
     let wrong = json!({"budgets": {"cuda:7": "1GB"}});
     let answer = server.send(json_request("PATCH", "/api/workers/w", &wrong)).await;

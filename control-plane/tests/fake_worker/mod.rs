@@ -269,6 +269,7 @@ impl Worker for Service {
         let answer = ConfigureResponse {
             budgets: request.budgets.clone(),
             draining: request.drain.unwrap_or(false),
+            kept: true,
         };
         self.0.configures.lock().unwrap().push(request);
         Ok(Response::new(answer))

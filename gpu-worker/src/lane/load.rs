@@ -7,9 +7,12 @@ use tch::{Device, Kind};
 use crate::{
     failure::{Code, Failure},
     models::{self, Architecture, ModelKind},
-    tasks::Pipelines,
+    tasks::{Pipelines, StepShape},
     weights::{Access, Checkpoint, LoadProgress, OpenOptions, WeightsError},
 };
+
+/// Hears of steps that needed more bytes than any of about that size before.
+pub type Measured = Arc<dyn Fn(StepShape, u64) + Send + Sync>;
 
 /// Everything that a lane needs to load a residency.
 pub struct LoadSpec {
@@ -23,6 +26,7 @@ pub struct LoadSpec {
     pub dtype: Kind,
     /// Bound of keys and values.
     pub cache_bytes: u64,
+    pub measured: Measured,
     /// Hears of every step; says `Break` when nobody wants the model any more.
     pub progress: Arc<dyn Fn(LoadStage) -> ControlFlow<()> + Send + Sync>,
 }

@@ -4,6 +4,7 @@
 //! Every panic of libtorch is caught here, in [`guarded`], and nowhere else.
 
 mod load;
+mod peaks;
 pub mod scheduler;
 mod threads;
 
@@ -25,14 +26,17 @@ use std::{
 use tch::{Device, Kind, Tensor};
 use tokio::sync::oneshot;
 
-pub use self::load::{LoadSpec, LoadStage, Loaded};
 use self::{
     scheduler::{Grant, LaneId, Scheduler},
     threads::Threads,
 };
+pub use self::{
+    load::{LoadSpec, LoadStage, Loaded, Measured},
+    peaks::{StepPeak, StepPeaks},
+};
 use crate::{
     failure::{Code, Failure},
-    memory::{allocator, shim},
+    memory::{allocator, peak::Peak, shim},
     tasks::{Job, JobCount, Pipeline, Pipelines},
 };
 
@@ -82,7 +86,8 @@ impl Lane {
         spec: LoadSpec,
         scheduler: Scheduler,
     ) -> (Self, oneshot::Receiver<Result<Loaded, Failure>>) {
-        Self::start(id, spec.device, scheduler, move || load::load(&spec))
+        let measured = Arc::clone(&spec.measured);
+        Self::start(id, spec.device, scheduler, measured, move || load::load(&spec))
     }
 
     /// The same with another way to come by pipelines. Their tensors are made on the lane's own thread.
@@ -90,6 +95,7 @@ impl Lane {
         id: LaneId,
         device: Device,
         scheduler: Scheduler,
+        measured: Measured,
         load: impl FnOnce() -> Result<(Pipelines, L), Failure> + Send + 'static,
     ) -> (Self, oneshot::Receiver<Result<L, Failure>>) {
         let (commands, inbox) = channel();
@@ -97,7 +103,8 @@ impl Lane {
         let (closed_sender, closed) = oneshot::channel();
         let gauges = Arc::new(LaneGauges::default());
         let threads = Threads::new();
-        let body = LaneBody { id, device, scheduler, gauges: Arc::clone(&gauges), inbox, threads };
+        let told = Arc::clone(&gauges);
+        let body = LaneBody { id, device, scheduler, measured, gauges: told, inbox, threads };
         let spawned = thread::Builder::new().name(format!("lane-{id}")).spawn(move || {
             body.run(load, loaded_sender);
             allocator::trim();
@@ -145,6 +152,8 @@ struct LaneBody {
     id: LaneId,
     device: Device,
     scheduler: Scheduler,
+    /// Hears of steps that needed more than any of their size before.
+    measured: Measured,
     gauges: Arc<LaneGauges>,
     inbox: Receiver<Command>,
     threads: Threads,
@@ -166,13 +175,14 @@ impl LaneBody {
         // Layers choose how they compute by the threads they will have at most.
         self.threads.set(self.scheduler.cores());
         let loaded = guarded(Code::LoadFailed, load).and_then(|result| result);
+        let mut peaks = StepPeaks::default();
         match loaded {
             Ok((mut pipelines, loaded)) => {
                 if report.send(Ok(loaded)).is_ok() {
                     // Outside of a step there is little that can panic; if it does, the lane goes on without its jobs.
-                    while let Err(failure) =
-                        guarded(Code::InferenceFailed, || self.serve(&mut pipelines))
-                    {
+                    while let Err(failure) = guarded(Code::InferenceFailed, || {
+                        self.serve(&mut pipelines, &mut peaks)
+                    }) {
                         tracing::error!(lane = self.id, %failure, "the lane's work was dropped");
                         pipelines.abort_all(&failure);
                     }
@@ -189,7 +199,7 @@ impl LaneBody {
         self.scheduler.forget(self.id);
     }
 
-    fn serve(&self, pipelines: &mut Pipelines) {
+    fn serve(&self, pipelines: &mut Pipelines, peaks: &mut StepPeaks) {
         loop {
             if pipelines.is_idle() {
                 match self.wait() {
@@ -210,7 +220,7 @@ impl LaneBody {
             }
             let mut has_stepped = false;
             for pipeline in pipelines.iter_mut() {
-                has_stepped |= self.step(pipeline);
+                has_stepped |= self.step(pipeline, peaks);
             }
             self.publish(pipelines);
             if !has_stepped && !pipelines.is_idle() {
@@ -231,16 +241,21 @@ impl LaneBody {
     }
 
     /// Runs one step, if there is something to do.
-    fn step(&self, pipeline: &mut dyn Pipeline) -> bool {
+    fn step(&self, pipeline: &mut dyn Pipeline, peaks: &mut StepPeaks) -> bool {
         let Some(ask) = pipeline.prepare_step(Instant::now()) else { return false };
         let permit = self.scheduler.acquire(self.id, ask);
         self.threads.set(permit.grant.threads);
+        let shape = pipeline.shape();
+        let peak = Peak::start(self.device);
         let stepped = guarded(Code::InferenceFailed, || self.complete(pipeline, permit.grant));
+        let bytes = peak.bytes();
         if let Err(failure) = stepped.and_then(|ended| ended) {
             tracing::error!(lane = self.id, %failure, "a step failed");
             pipeline.abort_step(&failure);
             release_cached();
             check_device(self.device);
+        } else if shape.tokens > 0 && bytes > 0 && peaks.see(shape, bytes) {
+            (self.measured)(shape, bytes);
         }
         drop(permit);
         true

@@ -69,7 +69,7 @@ async fn stepping(id: LaneId, scheduler: &Scheduler) -> Stepping {
     let (go, go_receiver) = channel();
     let stepper = Stepper { begun: begun_sender, go: go_receiver };
     let load = move || Ok((Pipelines::only(Box::new(BatchPipeline::new(stepper))), ()));
-    let (lane, loaded) = Lane::start(id, Device::Cpu, scheduler.clone(), load);
+    let (lane, loaded) = Lane::start(id, Device::Cpu, scheduler.clone(), Arc::new(|_, _| {}), load);
     loaded.await.expect("the lane starts").expect("nothing is loaded");
     Stepping { lane, begun, go }
 }

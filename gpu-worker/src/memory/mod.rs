@@ -5,6 +5,7 @@ pub mod cuda;
 pub mod nvml;
 pub mod openmp;
 pub mod parallel;
+pub mod peak;
 pub mod process;
 pub mod region;
 pub mod shim;

@@ -9,6 +9,7 @@ use super::Accounts;
 use crate::{
     config::DeviceName,
     memory::{
+        allocator,
         nvml::{DeviceStatus, Driver},
         process::{self, Resident},
         shim,
@@ -108,6 +109,18 @@ pub fn measure(device: &DeviceInfo) -> u64 {
     }
 }
 
+/// Bytes that an idle worker keeps: on a CPU its anonymous memory, once what is free has gone back, on a GPU what libtorch has
+/// reserved. Not for the async threads.
+pub fn idle(device: &DeviceInfo) -> u64 {
+    match device.torch {
+        Device::Cuda(_) => measure(device),
+        _ => {
+            allocator::trim();
+            Resident::read().map_or(0, |resident| resident.anonymous)
+        }
+    }
+}
+
 /// The device as status shows it.
 pub fn message(device: &DeviceInfo, accounts: Accounts) -> Message {
     let base = Message {
@@ -118,6 +131,12 @@ pub fn message(device: &DeviceInfo, accounts: Accounts) -> Message {
         charged_bytes: accounts.charged,
         reserved_bytes: accounts.reserved,
         releasing_bytes: accounts.releasing,
+        weights_bytes: accounts.weights,
+        cache_bytes: accounts.cache,
+        workspace_bytes: accounts.workspace,
+        baseline_bytes: accounts.baseline,
+        baseline_growth_bytes: accounts.baseline_growth,
+        baseline_growth_limit_bytes: accounts.baseline_growth_limit,
         ..Message::default()
     };
     let attributed = accounts.charged + accounts.reserved + accounts.releasing;
@@ -134,8 +153,11 @@ pub fn message(device: &DeviceInfo, accounts: Accounts) -> Message {
             None => base,
         },
         _ => {
-            let own = resident();
+            let resident = Resident::read().unwrap_or_default();
+            let own = resident.total();
             Message {
+                mapped_bytes: Some(resident.file),
+                anonymous_bytes: Some(resident.anonymous),
                 used_bytes: process::used_memory().unwrap_or(own),
                 process_bytes: Some(own),
                 process_bytes_source: "proc".to_owned(),

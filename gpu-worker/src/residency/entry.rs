@@ -12,7 +12,7 @@ use proto::{DeviceBytes, LoadingEvent, Residency, ResidencyState};
 use tch::Kind;
 use tokio::sync::watch;
 
-use super::{admission::Holding, facts::Facts, precision};
+use super::{admission::Holding, facts::Facts, learned::LearnedCost, precision};
 use crate::{
     failure::Failure,
     lane::{Lane, LaneHandle},
@@ -110,6 +110,8 @@ pub struct Entry {
     pub bytes: Bytes,
     /// Growth of the process or the device during the load.
     pub measured: Option<u64>,
+    /// What was measured of it, now and in earlier lives.
+    pub cost: LearnedCost,
     pub pinned: bool,
     /// `None`: until evicted.
     pub keep_alive: Option<Duration>,
@@ -246,6 +248,7 @@ impl Entry {
             requests: self.requests,
             requests_per_second: None,
             failed_loads: self.failures.max(self.failed_before),
+            learned: Some(self.cost.message()),
         }
     }
 }

@@ -60,6 +60,11 @@ impl FactsCache {
         Ok(facts)
     }
 
+    /// Forgets what no request has named for a moment: facts hold tokenizers.
+    pub fn forget_unused(&self) {
+        self.lock().retain(|_, (at, _)| at.elapsed() < TTL);
+    }
+
     fn lock(&self) -> MutexGuard<'_, ByName> {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }

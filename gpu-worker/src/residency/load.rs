@@ -42,6 +42,16 @@ struct LoadJob {
     leaving: Vec<Leaving>,
 }
 
+/// A load that succeeded.
+struct Came {
+    lane: Lane,
+    loaded: Loaded,
+    /// Bytes by which the process or the device grew.
+    grown: u64,
+    /// Without queue and download.
+    took: Duration,
+}
+
 struct SpecParts {
     architecture: &'static crate::models::Architecture,
     kind: crate::models::ModelKind,
@@ -96,7 +106,7 @@ impl Residencies {
         self.settle(number, outcome, &progress);
     }
 
-    async fn load(&self, job: LoadJob) -> Result<(Lane, Loaded, u64), Failure> {
+    async fn load(&self, job: LoadJob) -> Result<Came, Failure> {
         let place = self.0.load_queue.enter(job.number, &job.progress);
         self.notify();
         let slot = self.0.load_slots.acquire().await;
@@ -110,6 +120,7 @@ impl Residencies {
             return Err(abandoned());
         }
         let before = device::measure(&self.0.device);
+        let begun = Instant::now();
         let report = Reporter::new(Arc::clone(&job.progress), self.clone());
         let spec = LoadSpec {
             architecture: job.spec.architecture,
@@ -120,6 +131,7 @@ impl Residencies {
             device: self.0.device.torch,
             dtype: job.spec.dtype,
             cache_bytes: job.spec.cache_bytes,
+            measured: self.measured(job.number),
             progress: Arc::new(move |stage| {
                 report.stage(stage);
                 if is_wanted.load(Ordering::Acquire) == 0 {
@@ -133,7 +145,7 @@ impl Residencies {
         match loaded.await {
             Ok(Ok(loaded)) => {
                 let grown = device::measure(&self.0.device).saturating_sub(before);
-                Ok((lane, loaded, grown))
+                Ok(Came { lane, loaded, grown, took: begun.elapsed() })
             }
             Ok(Err(failure)) => {
                 lane.close().await;
@@ -182,7 +194,7 @@ impl Residencies {
     fn settle(
         &self,
         number: u64,
-        outcome: Result<(Lane, Loaded, u64), Failure>,
+        outcome: Result<Came, Failure>,
         progress: &watch::Sender<LoadState>,
     ) {
         let mut state = self.lock();
@@ -191,7 +203,7 @@ impl Residencies {
         entry.generation = generation;
         let now = Instant::now();
         let ended = match outcome {
-            Ok((lane, loaded, grown)) => {
+            Ok(Came { lane, loaded, grown, took }) => {
                 entry.bytes.weights = loaded.weight_bytes;
                 entry.bytes.mapped = loaded.mapped_bytes;
                 entry.measured = Some(grown);
@@ -200,11 +212,13 @@ impl Residencies {
                 entry.last_used = Some(now);
                 entry.failed_before = std::mem::take(&mut entry.failures);
                 entry.phase = Phase::Ready(lane);
+                let cost = self.learn_load(entry, grown, took);
                 tracing::info!(
                     model = entry.key.model_id,
                     ms = entry.load_time.map(|t| t.as_millis() as u64),
                     "ready"
                 );
+                state.costs.insert(cost.key(), cost);
                 Ok(())
             }
             Err(failure) => {

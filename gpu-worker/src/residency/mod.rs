@@ -4,21 +4,26 @@
 //! look at what is there now, so they cannot miss a change.
 
 mod admission;
+mod baseline;
+mod costs;
 mod demand;
 pub mod device;
 mod entry;
 pub mod facts;
 mod facts_cache;
+pub mod journal;
+mod learned;
 mod load;
 mod load_queue;
 mod open;
+mod policy;
 pub mod precision;
 mod release;
 mod room;
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -27,45 +32,45 @@ use tch::{Device, Kind};
 use tokio::sync::{Semaphore, watch};
 
 use self::{
+    baseline::Baseline,
     demand::Demands,
     device::DeviceInfo,
     entry::{Entry, Phase},
     facts::Facts,
+    journal::{Journal, Kept, KeptBudget, Record},
+    learned::{CostKey, LearnedCost},
     load_queue::LoadQueue,
 };
 pub use self::{
+    costs::Cost,
     entry::{LoadState, state_name},
     facts_cache::FactsCache,
     open::{Lease, Wanted},
+    policy::{Dtype, ModelPolicy},
     release::Released,
 };
-use crate::{
-    lane::scheduler::Scheduler,
-    tasks::{Counters, Task},
-};
+use crate::{lane::scheduler::Scheduler, tasks::Counters};
 
 /// Heavy loads at once; more would only share the disk.
 const LOADS_AT_ONCE: usize = 2;
 /// Newest evictions that are kept.
 const EVICTIONS_KEPT: usize = 1000;
+/// Models that may have a policy of their own.
+const MOST_POLICIES: usize = 10_000;
+/// Exit status of a worker whose memory only a restart gives back.
+pub const WORN_OUT: u8 = 77;
 
 /// What the operator decided.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Bytes that residencies may use.
+    /// Bytes that residencies may use, unless another budget was set at run time.
     pub budget: u64,
     /// After this long without a request a model leaves; `None`: never by itself.
     pub keep_alive: Option<Duration>,
     /// A model is not evicted earlier than this after its load.
     pub min_residency: Duration,
-}
-
-/// Policy of a model that outlives its residencies.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ModelPolicy {
-    pub pinned: Option<bool>,
-    pub keep_alive_ms: Option<i64>,
-    pub min_residency: Option<Duration>,
+    /// An idle worker that has grown by more bytes than this ends.
+    pub baseline_growth_limit: u64,
 }
 
 /// The residencies of this worker; cheap to clone.
@@ -80,21 +85,31 @@ struct Shared {
     load_queue: LoadQueue,
     settings: Settings,
     state: Mutex<State>,
+    journal: Journal,
+    held: OnceLock<Held>,
     changed: watch::Sender<u64>,
     started: Instant,
     counters: Arc<Counters>,
 }
 
+/// Says how many bytes are held for something else than models.
+type Held = Box<dyn Fn() -> u64 + Send + Sync>;
+
 #[derive(Default)]
 struct State {
     entries: Vec<Entry>,
-    policies: HashMap<String, ModelPolicy>,
+    policies: BTreeMap<String, ModelPolicy>,
     demands: Demands,
     evictions: VecDeque<Eviction>,
+    costs: BTreeMap<CostKey, LearnedCost>,
+    baseline: Baseline,
     next_number: u64,
     next_generation: u64,
     budget: u64,
     draining: bool,
+    /// Empty while it does not drain.
+    drain_reason: &'static str,
+    is_worn_out: bool,
 }
 
 impl State {
@@ -113,8 +128,20 @@ impl State {
 }
 
 impl Residencies {
-    pub fn new(device: DeviceInfo, facts: FactsCache, settings: Settings) -> Self {
-        let state = State { budget: settings.budget, ..State::default() };
+    /// `kept` is what `journal` said when it was opened.
+    pub fn new(
+        device: DeviceInfo,
+        facts: FactsCache,
+        settings: Settings,
+        journal: Journal,
+        kept: Kept,
+    ) -> Self {
+        let budget = KeptBudget::in_force(kept.budget, settings.budget).min(device.total_bytes);
+        if budget != settings.budget {
+            tracing::info!(budget, "the budget that was set at run time is in force");
+        }
+        let Kept { policies, evictions, costs, .. } = kept;
+        let state = State { budget, policies, evictions, costs, ..State::default() };
         Self(Arc::new(Shared {
             scheduler: match device.torch {
                 Device::Cuda(_) => Scheduler::of_gpu(device.cores),
@@ -126,6 +153,8 @@ impl Residencies {
             load_queue: LoadQueue::default(),
             settings,
             state: Mutex::new(state),
+            journal,
+            held: OnceLock::new(),
             changed: watch::Sender::new(0),
             started: Instant::now(),
             counters: Arc::default(),
@@ -149,21 +178,26 @@ impl Residencies {
         self.0.changed.subscribe()
     }
 
-    /// The data type that this worker's rule gives a model.
+    pub fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+
+    /// The data type that a model gets here: its policy's, or else what the rule says.
     pub fn dtype_for(&self, facts: &Facts) -> Kind {
+        let state = self.lock();
+        let policy = state.policies.get(facts.model_id()).copied().unwrap_or_default();
+        policy.kind().unwrap_or_else(|| self.rule_for(facts, state.budget))
+    }
+
+    /// What the rule says under a budget of so many bytes.
+    fn rule_for(&self, facts: &Facts, budget: u64) -> Kind {
         precision::choose(precision::Situation {
             is_cuda: self.0.device.torch.is_cuda(),
             has_bfloat16: self.0.device.has_bfloat16,
             parameters: facts.parameters,
             stored: facts.stored,
-            budget: self.lock().budget,
+            budget,
         })
-    }
-
-    /// Bytes that a model would be charged here.
-    pub fn estimate(&self, facts: &Facts, task: &Task, dtype: Kind) -> (u64, u64) {
-        let bytes = room::estimate(facts, task.kind, dtype);
-        (bytes.weights, bytes.cache + bytes.workspace)
     }
 
     /// Bytes free under the budget.
@@ -198,13 +232,23 @@ impl Residencies {
         self.lock().evictions.iter().cloned().collect()
     }
 
-    /// Budget, charged, reserved and releasing bytes.
+    /// Where the bytes are.
     pub fn accounts(&self) -> Accounts {
         let state = self.lock();
         let sum = |wanted: fn(&Phase) -> bool| {
             state.entries.iter().filter(|entry| wanted(&entry.phase)).map(Entry::charged).sum()
         };
+        let held: Vec<&Entry> = state.entries.iter().filter(|entry| entry.charged() > 0).collect();
+        let of =
+            |bytes: fn(&entry::Bytes) -> u64| held.iter().map(|entry| bytes(&entry.bytes)).sum();
         Accounts {
+            weights: of(|bytes| bytes.weights),
+            mapped: of(|bytes| bytes.mapped),
+            cache: of(|bytes| bytes.cache),
+            workspace: of(|bytes| bytes.workspace),
+            baseline: state.baseline.bytes(),
+            baseline_growth: state.baseline.growth(),
+            baseline_growth_limit: self.0.settings.baseline_growth_limit,
             budget: state.budget,
             charged: sum(|phase| matches!(phase, Phase::Ready(_))),
             reserved: sum(|phase| matches!(phase, Phase::Loading(_))),
@@ -216,30 +260,36 @@ impl Residencies {
         self.lock().draining
     }
 
-    pub fn set_draining(&self, draining: bool) {
-        self.lock().draining = draining;
+    /// Why it drains; empty while it doesn't.
+    pub fn drain_reason(&self) -> &'static str {
+        self.lock().drain_reason
+    }
+
+    /// Admits nothing new from now on; the first reason counts.
+    pub fn drain(&self, reason: &'static str) {
+        let mut state = self.lock();
+        state.draining = true;
+        if state.drain_reason.is_empty() {
+            state.drain_reason = reason;
+        }
+        drop(state);
+        self.notify();
+    }
+
+    /// Admits again, unless the worker is about to end.
+    pub fn admit(&self) {
+        let mut state = self.lock();
+        if !state.is_worn_out {
+            state.draining = false;
+            state.drain_reason = "";
+        }
+        drop(state);
         self.notify();
     }
 
     pub fn set_budget(&self, bytes: u64) {
         self.lock().budget = bytes;
-        self.notify();
-    }
-
-    /// Changes the policy of a model, now and for its later loads.
-    pub fn set_policy(&self, model_id: &str, change: ModelPolicy) {
-        let mut state = self.lock();
-        let policy = state.policies.entry(model_id.to_owned()).or_default();
-        policy.pinned = change.pinned.or(policy.pinned);
-        policy.keep_alive_ms = change.keep_alive_ms.or(policy.keep_alive_ms);
-        policy.min_residency = change.min_residency.or(policy.min_residency);
-        let policy = *policy;
-        let generation = state.generation();
-        for entry in state.entries.iter_mut().filter(|entry| entry.key.model_id == model_id) {
-            entry.generation = generation;
-            apply(entry, policy);
-        }
-        drop(state);
+        self.0.journal.append(Record::Budget { bytes, flag: self.0.settings.budget });
         self.notify();
     }
 
@@ -259,16 +309,16 @@ pub struct Accounts {
     pub charged: u64,
     pub reserved: u64,
     pub releasing: u64,
-}
-
-fn apply(entry: &mut Entry, policy: ModelPolicy) {
-    if let Some(pinned) = policy.pinned {
-        entry.pinned = pinned;
-    }
-    if let Some(ms) = policy.keep_alive_ms {
-        entry.keep_alive = u64::try_from(ms).ok().map(Duration::from_millis);
-    }
-    if let Some(min) = policy.min_residency {
-        entry.min_residency = min;
-    }
+    /// Of everything charged, reserved or releasing: weights …
+    pub weights: u64,
+    /// … those of them that are file pages …
+    pub mapped: u64,
+    /// … the bound of keys and values …
+    pub cache: u64,
+    /// … and intermediate tensors.
+    pub workspace: u64,
+    /// What the idle worker used after its last full unload.
+    pub baseline: Option<u64>,
+    pub baseline_growth: u64,
+    pub baseline_growth_limit: u64,
 }

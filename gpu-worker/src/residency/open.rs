@@ -16,10 +16,10 @@ use tokio::sync::watch;
 use super::{
     ModelPolicy, Residencies, State,
     admission::{self, Denial, Holding},
-    apply,
     entry::{Bytes, Entry, Key, LoadState, Phase},
     facts::Facts,
-    room,
+    journal::Record,
+    learned::LearnedCost,
 };
 use crate::{
     failure::{Code, Failure},
@@ -106,6 +106,9 @@ impl Residencies {
             return Err(Failure::new(Code::Draining, "this worker admits nothing new"));
         }
         state.demands.count(&key.model_id, self.seconds(now));
+        if wanted.pin {
+            self.keep_pin(&mut state, &key.model_id);
+        }
         let mut earlier_failures = 0;
         if let Some(position) = state.entries.iter().position(|entry| entry.key == key) {
             match &state.entries[position].phase {
@@ -130,7 +133,7 @@ impl Residencies {
                 Phase::Failed { .. } => earlier_failures = state.entries.remove(position).failures,
             }
         }
-        let bytes = room::estimate(&wanted.facts, wanted.task.kind, dtype);
+        let (bytes, cost) = state.cost(&wanted.facts, wanted.task.kind, dtype, &self.0.device);
         let victims =
             self.check_room(&state, bytes.charged(), &wanted.victims, &wanted.facts, now)?;
         let evicting = victims
@@ -144,11 +147,19 @@ impl Residencies {
                 leaving
             })
             .collect::<Vec<_>>();
-        let entry = self.new_entry(&mut state, key, wanted, bytes, earlier_failures, now);
+        let entry = self.new_entry(&mut state, key, wanted, (bytes, cost), now);
+        let entry = Entry { failures: earlier_failures, ..entry };
         let lease = self.start_load(entry, wanted, &mut state, evicting);
         drop(state);
         self.notify();
         Ok(lease)
+    }
+
+    /// A pin that came with a load outlives it.
+    fn keep_pin(&self, state: &mut State, model_id: &str) {
+        let change = ModelPolicy { pinned: Some(true), ..ModelPolicy::default() };
+        let policy = state.change_policy(model_id, change);
+        self.0.journal.append(Record::Policy { model_id: model_id.to_owned(), policy });
     }
 
     fn new_entry(
@@ -156,8 +167,7 @@ impl Residencies {
         state: &mut State,
         key: Key,
         wanted: &Wanted,
-        bytes: Bytes,
-        failures: u32,
+        (bytes, cost): (Bytes, LearnedCost),
         now: Instant,
     ) -> Entry {
         state.next_number += 1;
@@ -171,6 +181,7 @@ impl Residencies {
             phase: Phase::Releasing,
             bytes,
             measured: None,
+            cost,
             pinned: false,
             keep_alive: self.0.settings.keep_alive,
             min_residency: self.0.settings.min_residency,
@@ -180,12 +191,12 @@ impl Residencies {
             last_used: None,
             users: Arc::default(),
             requests: 0,
-            failures,
+            failures: 0,
             failed_before: 0,
             last_error: None,
             leaves_for_load: false,
         };
-        apply(&mut entry, policy);
+        policy.apply(&mut entry);
         entry
     }
 
@@ -194,14 +205,12 @@ impl Residencies {
         if !entry.tasks.contains(&wanted.task.id) {
             entry.tasks.push(wanted.task.id);
         }
-        apply(
-            entry,
-            ModelPolicy {
-                pinned: wanted.pin.then_some(true),
-                keep_alive_ms: wanted.keep_alive_ms,
-                ..ModelPolicy::default()
-            },
-        );
+        let of_request = ModelPolicy {
+            pinned: wanted.pin.then_some(true),
+            keep_alive_ms: wanted.keep_alive_ms,
+            ..ModelPolicy::default()
+        };
+        of_request.apply(entry);
         let progress = match &entry.phase {
             Phase::Loading(progress) => Some(progress.clone()),
             _ => None,

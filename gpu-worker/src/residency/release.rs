@@ -10,6 +10,7 @@ use proto::{Eviction, Regret};
 use super::{
     EVICTIONS_KEPT, Residencies, State, device,
     entry::{Entry, Phase},
+    journal::{KeptEviction, Record},
 };
 use crate::{
     failure::{Code, Failure},
@@ -137,14 +138,11 @@ impl Residencies {
             "released"
         );
         metrics::counter!("model_evictions_total", "reason" => reason.to_owned()).increment(1);
-        let mut state = self.lock();
-        state.entries.retain(|entry| entry.number != leaving.number);
-        state.evictions.push_back(eviction);
-        while state.evictions.len() > EVICTIONS_KEPT {
-            state.evictions.pop_front();
-        }
-        drop(state);
+        let is_empty = self.forget(leaving.number, eviction);
         self.notify();
+        if is_empty {
+            self.measure_idle().await;
+        }
         Released {
             residency_id,
             model_id: leaving.model_id,
@@ -152,6 +150,18 @@ impl Residencies {
             bytes_freed,
             weights_kept: false,
         }
+    }
+
+    /// Takes a released residency off the books; true when it was the last.
+    fn forget(&self, number: u64, eviction: Eviction) -> bool {
+        let mut state = self.lock();
+        state.entries.retain(|entry| entry.number != number);
+        self.0.journal.append(Record::Eviction(KeptEviction::of(&eviction)));
+        state.evictions.push_back(eviction);
+        while state.evictions.len() > EVICTIONS_KEPT {
+            state.evictions.pop_front();
+        }
+        state.entries.iter().all(|entry| matches!(entry.phase, Phase::Failed { .. }))
     }
 
     /// Releases what has been idle past its keep-alive, for as long as the worker lives.

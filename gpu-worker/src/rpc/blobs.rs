@@ -53,6 +53,11 @@ impl Blobs {
         Self { limits, kept: Arc::default() }
     }
 
+    /// Bytes of all that is kept.
+    pub fn bytes(&self) -> u64 {
+        self.lock().bytes
+    }
+
     /// The bytes of `id`, whose time then starts anew.
     pub fn get(&self, id: &str) -> Option<Bytes> {
         let mut kept = self.lock();

@@ -72,6 +72,8 @@ impl Service {
         identity: Identity,
         prepare_threads: usize,
     ) -> Self {
+        let held = blobs.clone();
+        residencies.hold(move || held.bytes());
         let prepare = tokio::sync::Semaphore::new(prepare_threads.max(1));
         Self(Arc::new(Shared {
             residencies,
@@ -119,7 +121,7 @@ pub async fn serve(
         shutdown.await;
         tracing::info!("draining");
         health.set_not_serving::<WorkerServer<Service>>().await;
-        residencies.set_draining(true);
+        residencies.drain("shutdown");
         let idle = async {
             while residencies.users() > 0 {
                 tokio::time::sleep(DRAIN_POLL).await;
@@ -207,7 +209,7 @@ impl Worker for Service {
         &self,
         request: Request<ConfigureRequest>,
     ) -> Result<Response<ConfigureResponse>, Status> {
-        Ok(Response::new(configure::configure(&self.0.residencies, request.into_inner())?))
+        Ok(Response::new(configure::configure(&self.0.residencies, request.into_inner()).await?))
     }
 
     async fn watch_status(

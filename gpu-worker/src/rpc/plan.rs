@@ -24,10 +24,7 @@ pub async fn plan(
         Err(_) if !request.task.is_empty() => request.task,
         Err(_) => facts.inferred_task.clone().unwrap_or_default(),
     };
-    let (weight_bytes, working_bytes) = match &planned {
-        Ok((task, _)) => residencies.estimate(&facts, task, dtype),
-        Err(_) => (facts.weight_bytes(dtype), 0),
-    };
+    let cost = planned.as_ref().ok().map(|(task, _)| residencies.cost(&facts, task.kind, dtype));
     let download_bytes = match facts.repository.source() {
         Source::Local => 0,
         Source::Hub => facts.repository.missing_bytes(&facts.weight_files),
@@ -45,11 +42,15 @@ pub async fn plan(
         unsupported: planned.err().map(|failure| failure.detail()),
         parameters: facts.parameters,
         dtype: precision::name(dtype).to_owned(),
-        weight_bytes,
-        working_bytes,
+        weight_bytes: cost.as_ref().map_or_else(|| facts.weight_bytes(dtype), |cost| cost.weights),
+        working_bytes: cost.as_ref().map_or(0, |cost| cost.working),
         download_bytes,
         device: residencies.device().name.clone(),
         free_bytes: residencies.free_bytes(),
         tasks: facts.tasks().into_iter().map(str::to_owned).collect(),
+        working_is_learned: cost.as_ref().is_some_and(|cost| cost.is_learned),
+        load_seconds: cost.and_then(|cost| cost.load).map(|load| load.as_secs_f64()),
+        weights_format: facts.format.name().to_owned(),
+        weights_are_coarse: facts.format.is_coarse(),
     })
 }

@@ -136,6 +136,8 @@ pub fn snapshot(shared: &Shared) -> WorkerStatus {
         healthy: true,
         uptime_ms: identity.started.elapsed().as_millis() as u64,
         evictions: residencies.evictions(),
+        learned: residencies.learned(),
+        drain_reason: residencies.drain_reason().to_owned(),
     }
 }
 
@@ -161,6 +163,7 @@ fn gauges(shared: &Shared) -> Gauges {
             sum: cancels.total.as_secs_f64(),
         }),
         uptime_ms: shared.identity.started.elapsed().as_millis() as u64,
+        drain_reason: shared.residencies.drain_reason().to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    Files, Made, Prepared, Processor, Work,
+    Files, Made, Prepared, Processor, StepShape, Work,
     batched::{BatchPipeline, Batched},
 };
 use crate::{
@@ -237,6 +237,12 @@ impl Batched for Classification {
         let of_first = waiting.first().map(|first| size(first));
         let same = waiting.iter().enumerate().filter(|(_, pixels)| Some(size(pixels)) == of_first);
         same.map(|(at, _)| at).take(STEP_PICTURES).collect()
+    }
+
+    /// Pictures of one model are of one size, so their number is all that differs.
+    fn shape(&self, pictures: &[&Pixels]) -> StepShape {
+        let rows = pictures.len();
+        StepShape::new(rows, rows, rows, STEP_PICTURES)
     }
 
     fn run(&self, pictures: &[&Pixels]) -> Vec<Vec<f32>> {

@@ -12,6 +12,7 @@ mod generation;
 mod image_classification;
 mod job;
 pub mod outbox;
+mod shape;
 pub mod shares;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
@@ -24,6 +25,7 @@ pub use self::{
         Encode, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Tenant, Timing, TokenRow,
         Vectors, Work,
     },
+    shape::StepShape,
 };
 use crate::{
     failure::{Code, Failure},
@@ -174,6 +176,10 @@ pub trait Pipeline {
     fn admit(&mut self, job: Job);
     /// Drops what was abandoned and picks what the next step works on; `None` when there is nothing to do now.
     fn prepare_step(&mut self, now: Instant) -> Option<Ask>;
+    /// How large the prepared step is; of one that doesn't say nothing is learned.
+    fn shape(&self) -> StepShape {
+        StepShape::default()
+    }
     /// The smallest piece of device work, without those who left since it was prepared: that can be long ago on a
     /// busy device. Ends when the device has completed it.
     fn step(&mut self);

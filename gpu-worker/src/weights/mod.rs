@@ -10,6 +10,7 @@ mod error;
 pub mod header;
 pub mod index;
 mod load;
+pub mod pickle;
 mod rename;
 mod source;
 

@@ -12,6 +12,8 @@ mod evictions;
 mod grpc;
 mod grpc_limits;
 mod harness;
+mod kept;
+mod memory;
 mod parity_pictures;
 mod parity_text;
 mod parity_vectors;

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::{RepoFile, SelectError, WeightsQuery, inside, name_in};
+use super::{RepoFile, SelectError, TORCH_BIN, WeightsQuery, inside, name_in};
 
 /// File endings of formats that are not read, with their names. Earlier ones are the better explanation.
 const OTHER_FORMATS: [(&str, &str); 17] = [
     (".gguf", "GGUF"),
-    ("pytorch_model.bin", "PyTorch pickle (.bin)"),
-    ("pytorch_model.bin.index.json", "PyTorch pickle (.bin)"),
+    ("pytorch_model.bin", TORCH_BIN),
+    ("pytorch_model.bin.index.json", TORCH_BIN),
     ("openvino_model.bin", "OpenVINO"),
     ("openvino_model.xml", "OpenVINO"),
     (".onnx", "ONNX"),
@@ -22,7 +22,7 @@ const OTHER_FORMATS: [(&str, &str); 17] = [
     (".ckpt", "PyTorch pickle (.ckpt)"),
     (".pth", "PyTorch pickle (.pth)"),
     (".pt", "PyTorch pickle (.pt)"),
-    (".bin", "PyTorch pickle (.bin)"),
+    (".bin", TORCH_BIN),
 ];
 
 /// The name of a quantisation, as the configuration states it.

@@ -1,6 +1,7 @@
 //! Which files of a repository hold its weights. Pure: file names, `config.json` and the shard index in, paths out.
 
 mod formats;
+mod pickles;
 
 use std::collections::BTreeSet;
 
@@ -8,6 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::RepoFile;
+
+pub use self::pickles::{TORCH_BIN, pickle_files, pickles_index};
 
 /// Names that `transformers` and `diffusers` give to weights, before `.safetensors`.
 const STEMS: [&str; 3] = ["model", "diffusion_pytorch_model", "pytorch_model"];

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Ask, Pipeline,
+    Ask, Pipeline, StepShape,
     job::{Event, Job, Made, Tenant, Timing, Work},
     shares::Shares,
 };
@@ -33,6 +33,8 @@ pub trait Batched {
     /// Which of the waiting rows, next in turn first, go into the next step: indices, never empty, the first among
     /// them.
     fn choose(&self, waiting: &[&Self::Item]) -> Vec<usize>;
+    /// How large a step with these items is.
+    fn shape(&self, items: &[&Self::Item]) -> StepShape;
     /// One step. As many outputs as items.
     fn run(&self, items: &[&Self::Item]) -> Vec<Self::Output>;
     /// The result of a request, from its rows in order.
@@ -225,6 +227,10 @@ impl<T: Batched> Pipeline for BatchPipeline<T> {
     fn prepare_step(&mut self, now: Instant) -> Option<Ask> {
         self.drop_abandoned(now);
         self.choose(now)
+    }
+
+    fn shape(&self) -> StepShape {
+        self.work.shape(&self.chosen.iter().map(|row| &row.item).collect::<Vec<_>>())
     }
 
     fn step(&mut self) {

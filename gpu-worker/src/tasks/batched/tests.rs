@@ -47,6 +47,10 @@ impl Batched for Doubler {
         (0..waiting.len().min(2)).collect()
     }
 
+    fn shape(&self, items: &[&f32]) -> StepShape {
+        StepShape::new(items.len(), items.len(), items.len(), 2)
+    }
+
     fn run(&self, items: &[&f32]) -> Vec<f32> {
         self.steps.set(self.steps.get() + 1);
         self.leaves.take();

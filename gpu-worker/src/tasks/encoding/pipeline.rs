@@ -10,7 +10,7 @@ use crate::{
     layers::Step,
     models::TextEncoder,
     tasks::{
-        Encode, Made, Pooling, Scaling, TokenRow, Vectors, Work,
+        Encode, Made, Pooling, Scaling, StepShape, TokenRow, Vectors, Work,
         batched::{BatchPipeline, Batched},
     },
 };
@@ -90,6 +90,12 @@ impl Batched for Encoding {
     fn choose(&self, waiting: &[&Text]) -> Vec<usize> {
         let lengths: Vec<usize> = waiting.iter().map(|text| text.row.ids.len()).collect();
         plan(&lengths, STEP_TOKENS)
+    }
+
+    fn shape(&self, texts: &[&Text]) -> StepShape {
+        let longest = texts.iter().map(|text| text.row.ids.len()).max().unwrap_or(0);
+        let tokens = longest * texts.len();
+        StepShape::new(tokens, texts.len(), tokens, STEP_TOKENS)
     }
 
     fn run(&self, texts: &[&Text]) -> Vec<Vectors> {

@@ -19,7 +19,7 @@ use crate::{
     layers::{KvArena, KvSlot, Segment, Step},
     models::CausalLm,
     tasks::{
-        Ask, Event, Generate, Job, Pipeline, Work,
+        Ask, Event, Generate, Job, Pipeline, StepShape, Work,
         fair_queue::{Entry, FairQueue},
     },
 };
@@ -307,6 +307,12 @@ impl Pipeline for GenerationPipeline {
         let parts = self.parts();
         let tenant = |part: &Part| Arc::clone(&self.running[part.request].job.tenant);
         Some(Ask::of(priority, parts.iter().map(|part| (tenant(part), part.tokens))))
+    }
+
+    fn shape(&self) -> StepShape {
+        let parts = self.parts();
+        let tokens = parts.iter().map(|part| part.tokens).sum();
+        StepShape::new(tokens, parts.len(), tokens, PREFILL_TOKENS)
     }
 
     fn step(&mut self) {

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde_json::{Map, Value, json};
@@ -58,6 +58,18 @@ impl Gpt2 {
         tensors
     }
 
+    /// Writes the model with weights that are all zero, in a file that takes next to no room on the disk.
+    pub fn write_sparse(self, hub: &Path, model_id: &str) {
+        let folder = self.write_small_files(hub, model_id);
+        let tensors = self.tensors();
+        let header = safetensors_header(&tensors);
+        let bytes: usize =
+            tensors.iter().map(|(_, shape)| shape.iter().product::<usize>() * 4).sum();
+        let mut file = File::create(folder.join("model.safetensors")).expect("a file");
+        file.write_all(&header).expect("written");
+        file.set_len((header.len() + bytes) as u64).expect("a sparse file");
+    }
+
     fn config(self) -> Value {
         json!({
             "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": N_TOKENS,
@@ -68,13 +80,18 @@ impl Gpt2 {
 
     /// Writes the model into `hub/model_id`.
     pub fn write(self, hub: &Path, model_id: &str) {
+        let folder = self.write_small_files(hub, model_id);
+        write_safetensors(&folder.join("model.safetensors"), &self.tensors());
+    }
+
+    fn write_small_files(self, hub: &Path, model_id: &str) -> PathBuf {
         let folder = hub.join(model_id);
         fs::create_dir_all(&folder).expect("a folder");
         for file in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"] {
             fs::copy(zoo::folder(zoo::STORYTELLER).join(file), folder.join(file)).expect("a copy");
         }
         write_json(&folder.join("config.json"), &self.config());
-        write_safetensors(&folder.join("model.safetensors"), &self.tensors());
+        folder
     }
 }
 
@@ -110,6 +127,14 @@ pub fn change_json(path: &Path, change: &Value) {
 
 /// float32 values: around 1 for norms, else small around 0, always the same.
 fn write_safetensors(path: &Path, tensors: &[(String, Vec<usize>)]) {
+    let mut file = BufWriter::new(File::create(path).expect("a file"));
+    file.write_all(&safetensors_header(tensors)).expect("written");
+    write_values(&mut file, tensors);
+    file.flush().expect("written");
+}
+
+/// The length of the header and the header.
+fn safetensors_header(tensors: &[(String, Vec<usize>)]) -> Vec<u8> {
     let mut header = Map::new();
     let mut end = 0;
     for (name, shape) in tensors {
@@ -122,9 +147,10 @@ fn write_safetensors(path: &Path, tensors: &[(String, Vec<usize>)]) {
     while !header.len().is_multiple_of(8) {
         header.push(' ');
     }
-    let mut file = BufWriter::new(File::create(path).expect("a file"));
-    file.write_all(&(header.len() as u64).to_le_bytes()).expect("written");
-    file.write_all(header.as_bytes()).expect("written");
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat()
+}
+
+fn write_values(file: &mut impl Write, tensors: &[(String, Vec<usize>)]) {
     let mut random = 0x9E37_79B9_7F4A_7C15_u64;
     for (name, shape) in tensors {
         let centre = if name.contains("ln_") && name.ends_with("weight") { 1.0 } else { 0.0 };
@@ -136,5 +162,4 @@ fn write_safetensors(path: &Path, tensors: &[(String, Vec<usize>)]) {
             file.write_all(&(centre + unit * 0.1).to_le_bytes()).expect("written");
         }
     }
-    file.flush().expect("written");
 }

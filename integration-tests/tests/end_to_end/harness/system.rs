@@ -53,6 +53,7 @@ impl Setup {
                 command.arg("--hub").arg(hub);
             }
             command.env("TMPDIR", folder.path()).env("HF_HOME", folder.path().join("cache"));
+            command.env("ANYMODEL_STATE_DIR", folder.path().join("state"));
             command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         });
         let address = program.wait_for("where it listens", |line| {

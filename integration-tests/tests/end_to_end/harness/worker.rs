@@ -24,6 +24,7 @@ impl Worker {
         let program = Program::start("gpu-worker", |command| {
             command.args(["--listen", "127.0.0.1:0", "--hub"]).arg(zoo::hub()).args(arguments);
             command.env("TMPDIR", folder.path()).env("HF_HOME", folder.path().join("cache"));
+            command.env("ANYMODEL_STATE_DIR", folder.path().join("state"));
         });
         let address = program.wait_for("where it listens", |line| {
             line.strip_prefix("listening on ").map(str::to_owned)

@@ -2,6 +2,8 @@
 //!
 //! Read from `config.json` and the tensor headers; nothing is downloaded but the small files.
 
+mod pickles;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -12,6 +14,7 @@ use safetensors::Dtype;
 use serde_json::Value;
 use tch::Kind;
 
+pub use self::pickles::WeightsFormat;
 use super::precision::bytes_per_value;
 use crate::{
     failure::{Code, Failure},
@@ -61,6 +64,7 @@ pub struct Facts {
     pub inferred_task: Option<String>,
     /// Checkpoint files, in order.
     pub weight_files: Vec<String>,
+    pub format: WeightsFormat,
     pub parameters: u64,
     /// Values in floating tensors.
     floating_values: u64,
@@ -97,6 +101,9 @@ impl Facts {
         &self,
         asked: &str,
     ) -> Result<(&'static tasks::Task, &'static Architecture), Failure> {
+        if let Some(failure) = self.format.refusal() {
+            return Err(failure);
+        }
         let id = if asked.is_empty() {
             self.inferred_task.as_deref().unwrap_or_default()
         } else {
@@ -169,15 +176,21 @@ impl Facts {
             None => None,
         };
         let index = index.as_deref().map(String::from_utf8_lossy);
-        let selected = select_weights(repository.files(), query, index.as_deref())?;
-        let headers = read_headers(&repository, &selected.files).await?;
-        let totals = Totals::of(&headers);
+        let (weight_files, format, totals) =
+            match select_weights(repository.files(), query, index.as_deref()) {
+                Ok(selected) => {
+                    let headers = read_headers(&repository, &selected.files).await?;
+                    (selected.files, WeightsFormat::Safetensors, Totals::of(&headers))
+                }
+                Err(error) => pickles::instead(&repository, &config_json, error).await?,
+            };
         Ok(Self {
             config: files.text("config.json").unwrap_or_default().to_owned(),
             architecture: models::find(&model_type).ok(),
             model_type,
             inferred_task,
-            weight_files: selected.files,
+            weight_files,
+            format,
             parameters: totals.parameters,
             floating_values: totals.floating_values,
             other_bytes: totals.other_bytes,
@@ -278,13 +291,20 @@ struct Totals {
 
 impl Totals {
     fn of(headers: &[header::Header]) -> Self {
+        let tensors = headers.iter().flat_map(|header| &header.tensors);
+        Self::sum(
+            tensors.map(|tensor| (tensor.elements(), tensor.bytes(), floating_kind(tensor.dtype))),
+        )
+    }
+
+    /// Of tensors by their values, bytes and, where they are floating, their type.
+    fn sum(tensors: impl Iterator<Item = (u64, u64, Option<Kind>)>) -> Self {
         let mut by_kind: Vec<(Kind, u64)> = Vec::new();
         let (mut parameters, mut floating_values, mut other_bytes) = (0, 0, 0);
-        for tensor in headers.iter().flat_map(|header| &header.tensors) {
-            let values = tensor.elements();
+        for (values, bytes, kind) in tensors {
             parameters += values;
-            let Some(kind) = floating_kind(tensor.dtype) else {
-                other_bytes += tensor.bytes();
+            let Some(kind) = kind else {
+                other_bytes += bytes;
                 continue;
             };
             floating_values += values;

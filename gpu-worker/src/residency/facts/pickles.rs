@@ -1,0 +1,165 @@
+//! Facts of a model whose weights are PyTorch's own files: read from the archive's directory and description, without a download.
+//!
+//! Such a model cannot be loaded yet; what it would cost is known all the same.
+
+use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
+use tch::Kind;
+
+use super::{READS_AT_ONCE, Totals, bytes_per_value, read_file};
+use crate::{
+    failure::{Code, Failure},
+    hub::{
+        Repository,
+        select::{SelectError, TORCH_BIN, pickle_files, pickles_index},
+    },
+    weights::pickle::{self, Checkpoint, Dtype, END_BYTES},
+};
+
+/// How weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightsFormat {
+    Safetensors,
+    /// `torch.save` since version 1.6.
+    TorchZip,
+    /// `torch.save` before that: one pickle after the other, which says nothing at its ends.
+    LegacyPickle,
+}
+
+impl WeightsFormat {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Safetensors => "safetensors",
+            Self::TorchZip => "torch zip",
+            Self::LegacyPickle => "legacy pickle",
+        }
+    }
+
+    /// Bytes and parameters are taken from the size of the files.
+    pub fn is_coarse(self) -> bool {
+        self == Self::LegacyPickle
+    }
+
+    /// Why such weights cannot be loaded.
+    pub(super) fn refusal(self) -> Option<Failure> {
+        let format = TORCH_BIN.to_owned();
+        (self != Self::Safetensors).then(|| SelectError::FormatNotSupported { format }.into())
+    }
+}
+
+/// The checkpoint of a repository without safetensors; `error` says why there are none, and stands where there is no
+/// other checkpoint either.
+pub(super) async fn instead(
+    repository: &Repository,
+    config: &Value,
+    error: SelectError,
+) -> Result<(Vec<String>, WeightsFormat, Totals), Failure> {
+    if !matches!(&error, SelectError::FormatNotSupported { format } if format == TORCH_BIN) {
+        return Err(error.into());
+    }
+    let index = match pickles_index(repository.files()) {
+        Some(path) => Some(read_file(repository, &path).await?),
+        None => None,
+    };
+    let index = index.as_deref().map(String::from_utf8_lossy);
+    let Some(files) = pickle_files(repository.files(), index.as_deref())? else {
+        return Err(error.into());
+    };
+    let reads: Vec<_> = files.iter().map(|path| read(repository, path)).collect();
+    let checkpoints: Vec<Option<Checkpoint>> =
+        futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
+    let Some(checkpoints) = checkpoints.into_iter().collect::<Option<Vec<Checkpoint>>>() else {
+        let bytes = files.iter().filter_map(|path| repository.file(path)).map(|file| file.size);
+        return Ok((files.clone(), WeightsFormat::LegacyPickle, by_size(bytes.sum(), config)));
+    };
+    let tensors = checkpoints.iter().flat_map(Checkpoint::distinct);
+    let totals = Totals::sum(
+        tensors.map(|tensor| (tensor.elements(), tensor.bytes(), floating_kind(tensor.dtype))),
+    );
+    Ok((files, WeightsFormat::TorchZip, totals))
+}
+
+/// What an archive holds; `None` for a file that is none.
+async fn read(repository: &Repository, path: &str) -> Result<Option<Checkpoint>, Failure> {
+    let corrupt = |why: &dyn std::fmt::Display| {
+        Failure::new(Code::CorruptCheckpoint, format!("{path}: {why}")).text("file", path)
+    };
+    let size = repository.file(path).map_or(0, |file| file.size);
+    let beginning = repository.read_range(path, 0..size.min(4)).await?;
+    if !pickle::is_archive(&beginning) {
+        return Ok(None);
+    }
+    let tail_start = size.saturating_sub(END_BYTES);
+    let tail = repository.read_range(path, tail_start..size).await?;
+    let directory = pickle::find_directory(&tail, size).map_err(|error| corrupt(&error))?;
+    let range = directory.range.clone();
+    // It mostly came along with the tail.
+    let entries = match range.start.checked_sub(tail_start) {
+        Some(start) => tail.slice(start as usize..(range.end - tail_start) as usize),
+        None => repository.read_range(path, range).await?,
+    };
+    let members = pickle::parse_directory(&entries, &directory).map_err(|error| corrupt(&error))?;
+    let description = pickle::pickle_of(&members).map_err(|error| corrupt(&error))?;
+    let mut wanted = vec![description];
+    wanted.extend(pickle::byte_order_of(&members));
+    let mut contents = Vec::new();
+    for member in wanted {
+        let reach = member.reach(size);
+        let bytes = repository.read_range(path, reach.clone()).await?;
+        let data = member.data_range(&bytes, size).map_err(|error| corrupt(&error))?;
+        contents.push(
+            bytes.slice((data.start - reach.start) as usize..(data.end - reach.start) as usize),
+        );
+    }
+    if let Some(order) = contents.get(1) {
+        pickle::check_byte_order(order).map_err(|error| corrupt(&error))?;
+    }
+    // Megabytes of pickle: not for the async threads.
+    let description = contents.swap_remove(0);
+    let parsed =
+        tokio::task::spawn_blocking(move || Checkpoint::parse(&description, &members)).await;
+    let parsed = parsed.map_err(|error| Failure::new(Code::LoadFailed, error))?;
+    parsed.map(Some).map_err(|error| corrupt(&error))
+}
+
+/// All that the size of a file tells: values of the type that the config names.
+fn by_size(bytes: u64, config: &Value) -> Totals {
+    let name = ["torch_dtype", "dtype"].iter().find_map(|key| config.get(key)?.as_str());
+    let stored = match name.unwrap_or_default().trim_start_matches("torch.") {
+        "float16" => Kind::Half,
+        "bfloat16" => Kind::BFloat16,
+        "float64" => Kind::Double,
+        _ => Kind::Float,
+    };
+    let values = bytes / bytes_per_value(stored);
+    Totals { parameters: values, floating_values: values, other_bytes: 0, stored }
+}
+
+fn floating_kind(dtype: Dtype) -> Option<Kind> {
+    match dtype {
+        Dtype::F64 => Some(Kind::Double),
+        Dtype::F32 => Some(Kind::Float),
+        Dtype::BF16 => Some(Kind::BFloat16),
+        Dtype::F16 | Dtype::F8E5M2 | Dtype::F8E4M3 => Some(Kind::Half),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_size_is_read_by_the_type_of_the_config() {
+        for (config, values, stored) in [
+            (json!({}), 25, Kind::Float),
+            (json!({"torch_dtype": "float16"}), 50, Kind::Half),
+            (json!({"dtype": "bfloat16"}), 50, Kind::BFloat16),
+        ] {
+            let totals = by_size(100, &config);
+            assert_eq!((totals.parameters, totals.stored), (values, stored), "{config}");
+        }
+    }
+}

@@ -25,7 +25,7 @@ pub use self::load::{LoadSpec, LoadStage, Loaded};
 use self::scheduler::{LaneId, Scheduler, Want};
 use crate::{
     failure::{Code, Failure},
-    memory::{allocator, shim},
+    memory::{allocator, cuda_errors, shim},
     tasks::{Job, JobCount, Pipeline, Pipelines},
 };
 
@@ -203,8 +203,9 @@ impl LaneBody {
         if let Err(failure) = guarded(Code::InferenceFailed, || pipeline.step()) {
             tracing::error!(lane = self.id, %failure, "a step failed");
             pipeline.abort_step(&failure);
+            // A lost device answers nothing any more, so it is looked at first.
+            check_device(device, &failure);
             release_cached();
-            check_device(device);
         }
         drop(permit);
         true
@@ -224,20 +225,19 @@ fn set_threads(threads: usize) {
     }
 }
 
-/// Exit status of a worker whose GPU can no longer be used by this process.
-const POISONED_DEVICE: i32 = 76;
-
-/// After an error on a GPU: one small computation tells whether only that request failed or the whole context is lost.
-/// A lost one does not come back in this process, so the worker ends and its supervisor starts another.
-fn check_device(device: Device) {
+/// After an error on a GPU: its text, or one small computation, tells whether only that request failed or the whole
+/// context is lost. A lost one ends the worker.
+fn check_device(device: Device, failure: &Failure) {
     let Device::Cuda(index) = device else { return };
-    let canary = guarded(Code::InferenceFailed, || {
-        let sum = Tensor::ones([8], (Kind::Float, device)).sum(Kind::Float).double_value(&[]);
-        shim::synchronize(index).is_ok() && (sum - 8.0).abs() < 1e-6
-    });
-    if !matches!(canary, Ok(true)) {
-        tracing::error!(index, "the CUDA context is lost; the worker ends");
-        std::process::exit(POISONED_DEVICE);
+    let works = || {
+        let canary = guarded(Code::InferenceFailed, || {
+            let sum = Tensor::ones([8], (Kind::Float, device)).sum(Kind::Float).double_value(&[]);
+            shim::synchronize(index).is_ok() && (sum - 8.0).abs() < 1e-6
+        });
+        matches!(canary, Ok(true))
+    };
+    if cuda_errors::is_lost(&failure.message, works) {
+        cuda_errors::end_worker(&format!("cuda:{index}"), &failure.message);
     }
 }
 

@@ -10,14 +10,14 @@ pub mod placement;
 pub mod strict;
 pub mod tasks;
 
-use std::{future::Future, path::PathBuf};
+use std::{future::Future, path::PathBuf, sync::Arc};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, Devices},
-    fleet::{Address, Fleet, Settings, SpawnError, Spawned, Spawner},
+    fleet::{Address, Fleet, RestartPolicy, Settings, SpawnError, Spawned, Spawner, discover},
     http::App,
 };
 
@@ -56,10 +56,11 @@ pub async fn run(
         name: url.clone(),
         url: url.clone(),
         token: config.worker_token.clone(),
+        supervision: None,
     }));
-    if addresses.is_empty() {
+    if addresses.is_empty() && config.workers_dns.is_none() {
         tracing::warn!(
-            "no worker: give --workers or --worker; every prediction will answer no_worker"
+            "no worker: give --workers, --worker or --workers-dns; every prediction will answer no_worker"
         );
     }
     let served = serve(listener, &config, &addresses, shutdown).await;
@@ -79,8 +80,17 @@ async fn serve(
         suspect_after: config.suspect_after,
         lost_after: config.lost_after,
         waiting_limit: config.waiting_limit,
+        quarantine: config.quarantine,
     };
     let fleet = Fleet::connect(addresses, settings)?;
+    if let Some(name) = config.workers_dns.clone() {
+        tokio::spawn(discover::follow(
+            Arc::downgrade(&fleet),
+            config.worker_token.clone(),
+            config.workers_dns_interval,
+            move || discover::lookup(name.clone()),
+        ));
+    }
     let app = App::new(fleet.clone(), config.clone())?;
     let (stop, grace) = (app.stop.clone(), config.shutdown_grace);
     if let Ok(address) = listener.local_addr() {
@@ -122,6 +132,11 @@ fn spawner(config: &Config, devices: &Devices) -> Result<Spawner, ServeError> {
         memory_budget: config.memory_budget.clone(),
         gomp_spincount: config.gomp_spincount,
         grace: config.shutdown_grace,
+        restarts: RestartPolicy {
+            limit: config.restart_limit,
+            window: config.restart_window,
+            pause: config.restart_pause,
+        },
     })
 }
 

@@ -19,6 +19,8 @@ use crate::{
 const MOST_REJECTIONS: u32 = 3;
 /// How often a worker may be lost before execution began.
 const MOST_LOSSES: u32 = 1;
+/// How often a worker that drains may hand the request back.
+const MOST_HANDED_BACK: u32 = 8;
 /// Looks at the fleet at least this often while it waits.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -46,6 +48,7 @@ pub(super) struct Chooser {
     revision: Option<String>,
     rejections: u32,
     losses: u32,
+    handed_back: u32,
     told: Option<Waiting>,
     /// The worker said that there is no room: wait for a change before the next try.
     crowded: bool,
@@ -63,6 +66,7 @@ impl Chooser {
             revision: None,
             rejections: 0,
             losses: 0,
+            handed_back: 0,
             told: None,
             crowded: false,
             exact: false,
@@ -77,7 +81,7 @@ impl Chooser {
 
     /// From 1.
     pub(super) fn attempt(&self) -> u32 {
-        1 + self.rejections + self.losses
+        1 + self.rejections + self.losses + self.handed_back
     }
 
     /// Where to go next. What it waits for is told once, before the waiting begins.
@@ -94,8 +98,14 @@ impl Chooser {
             let decision =
                 if self.crowded { Decision::Wait(Waiting::Room) } else { self.decide().await? };
             let reason = match decision {
-                Decision::Use { worker } => return Ok(self.go(worker, Vec::new())),
-                Decision::Load { worker, evict } => return Ok(self.go(worker, evict)),
+                Decision::Use { worker } => match self.go(worker, Vec::new()) {
+                    Some(choice) => return Ok(choice),
+                    None => continue,
+                },
+                Decision::Load { worker, evict } => match self.go(worker, evict) {
+                    Some(choice) => return Ok(choice),
+                    None => continue,
+                },
                 Decision::Refuse(refusal) => return Err(refused(refusal)),
                 Decision::Wait(reason) => reason,
             };
@@ -109,13 +119,15 @@ impl Chooser {
         }
     }
 
-    fn go(&mut self, index: usize, evict: Vec<placement::Victim>) -> Choice {
+    /// `None` when the worker has left the fleet meanwhile.
+    fn go(&mut self, index: usize, evict: Vec<placement::Victim>) -> Option<Choice> {
+        let worker = self.fleet.at(index)?;
         self.seat = None;
         let victims = evict
             .into_iter()
             .map(|victim| Victim { residency_id: victim.id, generation: victim.generation })
             .collect();
-        Choice::Go { worker: self.fleet.workers()[index].clone(), victims }
+        Some(Choice::Go { worker, victims })
     }
 
     /// The event to tell when this reason is new.
@@ -204,10 +216,15 @@ impl Chooser {
         if status.code() == GrpcCode::Aborted {
             return Err(no_room());
         }
-        let leaving = code == Code::Draining.name();
-        if (leaving || is_loss(status)) && self.losses < MOST_LOSSES {
+        if code == Code::Draining.name() && self.handed_back < MOST_HANDED_BACK {
+            self.handed_back += 1;
+            worker.view().set_draining(true);
+            self.fleet.publish(Change::Gauges { worker: worker.index });
+            return Ok(());
+        }
+        if is_loss(status) && self.losses < MOST_LOSSES {
             self.losses += 1;
-            if worker.view().set_link(Link::Suspect, Instant::now()) {
+            if worker.set_link(Link::Suspect, Instant::now()) {
                 self.fleet.publish(Change::Gauges { worker: worker.index });
             }
             return Ok(());
@@ -259,9 +276,10 @@ impl Seat {
         let seat = Self(fleet.clone());
         if taken >= fleet.settings.waiting_limit {
             let message = "too many requests wait for room";
-            return Err(
-                Failure::new(Code::Overloaded, message).with("limit", fleet.settings.waiting_limit)
-            );
+            let mut failure =
+                Failure::new(Code::Overloaded, message).with("limit", fleet.settings.waiting_limit);
+            failure.retry_after = Some(fleet.pace().wait(taken, Instant::now()));
+            return Err(failure);
         }
         Ok(seat)
     }
@@ -269,6 +287,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        let left = self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.pace().ended(left > 1, Instant::now());
     }
 }

@@ -10,6 +10,7 @@ use super::{
     Fleet, Worker,
     chooser::{Choice, Chooser, Terms},
     deadline_exceeded,
+    worker::Fence,
 };
 use crate::{failure::Failure, placement::Conflict};
 
@@ -30,7 +31,7 @@ pub struct Load {
 
 enum State {
     Choosing,
-    Streaming { events: Box<Streaming<LoadEvent>>, worker: Arc<Worker> },
+    Streaming { events: Box<Streaming<LoadEvent>>, worker: Arc<Worker>, fence: Fence },
     Finished,
 }
 
@@ -83,11 +84,13 @@ impl Load {
             Choice::Go { worker, victims } => (worker, victims),
         };
         let request = LoadModelRequest { victims, ..self.request.clone() };
-        let mut client = worker.client();
-        let opened = timeout_at(self.chooser.deadline(), client.load_model(request)).await;
+        let (mut client, mut fence) = (worker.client(), worker.fence());
+        let opened = fence.guard(client.load_model(request));
+        let opened = timeout_at(self.chooser.deadline(), opened).await;
         match opened.map_err(|_| deadline_exceeded())? {
             Ok(answer) => {
-                self.state = State::Streaming { events: Box::new(answer.into_inner()), worker }
+                let events = Box::new(answer.into_inner());
+                self.state = State::Streaming { events, worker, fence };
             }
             Err(status) => self.chooser.again(&worker, &status).await?,
         }
@@ -95,9 +98,9 @@ impl Load {
     }
 
     async fn receive(&mut self) -> Result<Option<LoadStep>, Failure> {
-        let State::Streaming { events, worker } = &mut self.state else { return Ok(None) };
+        let State::Streaming { events, worker, fence } = &mut self.state else { return Ok(None) };
         let worker = worker.clone();
-        let message = timeout_at(self.chooser.deadline(), events.message()).await;
+        let message = timeout_at(self.chooser.deadline(), fence.guard(events.message())).await;
         let status = match message.map_err(|_| deadline_exceeded())? {
             Ok(Some(event)) => return Ok(Some(step(event, worker))),
             Ok(None) => tonic::Status::unavailable("the stream ended before the model was ready"),
@@ -124,6 +127,7 @@ fn step(event: LoadEvent, worker: Arc<Worker>) -> LoadStep {
             bytes_total: event.bytes_total,
             tensors_done: event.tensors_done,
             tensors_total: event.tensors_total,
+            bytes_per_second: event.bytes_per_second,
             eta_s: event.eta_s,
             evicting: event.evicting,
         }),

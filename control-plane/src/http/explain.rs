@@ -123,7 +123,7 @@ pub(super) async fn explain(
 }
 
 fn answer(app: &App, decision: Decision, estimates: Vec<Estimate>) -> ExplainAnswer {
-    let id = |worker: usize| Some(app.fleet.workers()[worker].id());
+    let id = |worker: usize| app.fleet.at(worker).map(|worker| worker.id());
     let (decision, worker, evict, reason) = match decision {
         Decision::Use { worker } => ("use", id(worker), Vec::new(), None),
         Decision::Load { worker, evict } => ("load", id(worker), evict, None),
@@ -150,12 +150,12 @@ fn answer(app: &App, decision: Decision, estimates: Vec<Estimate>) -> ExplainAns
 }
 
 fn estimate(app: &App, state: &placement::Fleet, worker: usize, plan: &ModelPlan) -> Estimate {
-    let devices =
-        state.workers.get(worker).map(|worker| worker.devices.as_slice()).unwrap_or_default();
+    let known = state.workers.iter().find(|known| known.index == worker);
+    let devices = known.map(|worker| worker.devices.as_slice()).unwrap_or_default();
     let device = devices.iter().find(|device| device.name == plan.device);
     let reason = plan.unsupported.as_ref().map(|detail| ErrorBody::from(&Failure::from(detail)));
     Estimate {
-        worker: app.fleet.workers()[worker].id(),
+        worker: app.fleet.at(worker).map(|worker| worker.id()).unwrap_or_default(),
         device: plan.device.clone(),
         runnable: reason.is_none(),
         reason,

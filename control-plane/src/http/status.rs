@@ -1,6 +1,9 @@
 //! `GET /api/models/status` and its stream: every model on every worker.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     Json,
@@ -78,6 +81,9 @@ pub(super) struct ModelStatus {
     /// After a failed load: seconds until a new try is admitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_in_s: Option<f64>,
+    /// When that is, by the server's clock, as RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_at: Option<String>,
     /// Unique on its worker.
     residency_id: String,
     /// Changes on load, unload, pin and drain.
@@ -115,6 +121,11 @@ impl ModelStatus {
             bytes.measured =
                 device.measured.map(|more| bytes.measured.unwrap_or(0) + more).or(bytes.measured);
         }
+        let retry_in_s = residency.retry_in_ms.map(|left| (left as f64 / 1e3 - since).max(0.0));
+        let retry_at = retry_in_s.map(|left| {
+            let at = SystemTime::now() + Duration::from_secs_f64(left);
+            humantime::format_rfc3339_seconds(at).to_string()
+        });
         bytes.total = bytes.weights + bytes.cache + bytes.workspace;
         let devices: Vec<&str> =
             residency.bytes.iter().map(|bytes| bytes.device.as_str()).collect();
@@ -147,7 +158,8 @@ impl ModelStatus {
                 .error
                 .as_ref()
                 .map(|detail| ErrorBody::from(&Failure::from(detail))),
-            retry_in_s: residency.retry_in_ms.map(|left| (left as f64 / 1e3 - since).max(0.0)),
+            retry_in_s,
+            retry_at,
             residency_id: residency.residency_id.clone(),
             generation: residency.generation,
         }
@@ -208,23 +220,23 @@ impl StatusStreamEvent {
 
     /// `None` when what changed is gone again.
     fn of(fleet: &Fleet, change: Change) -> Option<Self> {
-        let id = |worker: usize| fleet.workers()[worker].id();
+        let id = |worker: usize| fleet.at(worker).map(|worker| worker.id());
         Some(match change {
             Change::Worker { .. } => Self::snapshot(fleet),
             Change::Gauges { worker } => {
-                Self::Worker(Box::new(WorkerRow::of(&fleet.workers()[worker])))
+                Self::Worker(Box::new(WorkerRow::of(fleet.at(worker)?.as_ref())))
             }
             Change::Residency { worker, residency_id } => {
-                let models = models_of(&fleet.workers()[worker]);
+                let models = models_of(fleet.at(worker)?.as_ref());
                 Self::Model(Box::new(
                     models.into_iter().find(|model| model.residency_id == residency_id)?,
                 ))
             }
             Change::ResidencyGone { worker, residency_id, model_id } => {
-                Self::ModelGone { worker: id(worker), residency_id, model_id }
+                Self::ModelGone { worker: id(worker)?, residency_id, model_id }
             }
             Change::Eviction { worker, eviction } => {
-                Self::Eviction { worker: id(worker), eviction }
+                Self::Eviction { worker: id(worker)?, eviction }
             }
         })
     }

@@ -76,6 +76,7 @@ impl Server {
                 name: worker.url.clone(),
                 url: worker.url.clone(),
                 token: None,
+                supervision: None,
             })
             .collect();
         let settings = Settings { lost_after: config.lost_after, ..Settings::default() };

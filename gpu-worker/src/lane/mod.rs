@@ -4,13 +4,14 @@
 //! Every panic of libtorch is caught here, in [`guarded`], and nowhere else.
 
 mod load;
+mod pace;
 pub mod scheduler;
 
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, Sender, TryRecvError, channel},
     },
@@ -21,8 +22,11 @@ use std::{
 use tch::{Device, Kind, Tensor};
 use tokio::sync::oneshot;
 
-pub use self::load::{LoadSpec, LoadStage, Loaded};
 use self::scheduler::{LaneId, Scheduler, Want};
+pub use self::{
+    load::{LoadSpec, LoadStage, Loaded},
+    pace::Pace,
+};
 use crate::{
     failure::{Code, Failure},
     memory::{allocator, cuda_errors, shim},
@@ -50,6 +54,14 @@ pub struct LaneGauges {
     pub running: AtomicUsize,
     /// Bytes of caches in use.
     pub cache_bytes: AtomicU64,
+    pace: Mutex<Pace>,
+}
+
+impl LaneGauges {
+    /// How fast jobs end.
+    pub fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The owner of a running lane. Dropping it lets the lane end.
@@ -109,7 +121,7 @@ impl LaneHandle {
             let failure = Failure::new(Code::Overloaded, "too many requests wait for this model");
             return Err(failure
                 .number("limit", QUEUE_BOUND as u64)
-                .retry_after(Duration::from_secs(1)));
+                .retry_after(self.gauges.pace().wait(QUEUE_BOUND, Instant::now())));
         }
         Ok(count)
     }

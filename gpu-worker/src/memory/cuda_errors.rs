@@ -113,7 +113,10 @@ mod tests {
         ("CUDA error: invalid argument", Verdict::Survivable),
         ("CUDA error: invalid configuration argument", Verdict::Survivable),
         ("CUDA error: invalid device function", Verdict::Survivable),
-        ("CUDA error: no kernel image is available for execution on the device", Verdict::Survivable),
+        (
+            "CUDA error: no kernel image is available for execution on the device",
+            Verdict::Survivable,
+        ),
         ("CUDA error: too many resources requested for launch", Verdict::Survivable),
         ("CUDA error: operation not supported", Verdict::Survivable),
         ("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED", Verdict::Survivable),
@@ -122,13 +125,13 @@ mod tests {
             "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm( handle, opa, opb, m, n, k)`",
             Verdict::Unclear,
         ),
-        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", Verdict::Unclear),
-        ("CUDA error: unknown error", Verdict::Unclear),
-        ("CUDA error: initialization error", Verdict::Unclear),
         (
-            "CUDA error: CUDA-capable device(s) is/are busy or unavailable",
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
             Verdict::Unclear,
         ),
+        ("CUDA error: unknown error", Verdict::Unclear),
+        ("CUDA error: initialization error", Verdict::Unclear),
+        ("CUDA error: CUDA-capable device(s) is/are busy or unavailable", Verdict::Unclear),
         // Shapes that don't fit say nothing about the device.
         ("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)", Verdict::Unclear),
     ];
@@ -142,7 +145,8 @@ mod tests {
 
     #[test]
     fn an_allocation_that_fails_after_a_fault_is_sticky() {
-        let text = "CUDA out of memory, after: CUDA error: an illegal memory access was encountered";
+        let text =
+            "CUDA out of memory, after: CUDA error: an illegal memory access was encountered";
         assert_eq!(classify(text), Verdict::Sticky);
     }
 

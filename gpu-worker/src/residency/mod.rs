@@ -37,6 +37,7 @@ pub use self::{
     release::Released,
 };
 use crate::{
+    failure::{Code, Failure},
     lane::scheduler::Scheduler,
     tasks::{Counters, Task},
 };
@@ -78,6 +79,8 @@ struct Shared {
     settings: Settings,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
+    /// True while the worker admits nothing new.
+    drains: watch::Sender<bool>,
     counters: Arc<Counters>,
 }
 
@@ -119,6 +122,7 @@ impl Residencies {
             settings,
             state: Mutex::new(state),
             changed: watch::Sender::new(0),
+            drains: watch::Sender::new(false),
             counters: Arc::default(),
         }))
     }
@@ -198,7 +202,21 @@ impl Residencies {
 
     pub fn set_draining(&self, draining: bool) {
         self.lock().draining = draining;
+        self.0.drains.send_replace(draining);
         self.notify();
+    }
+
+    /// The future's result, unless the worker begins to drain first: then what waits is handed back.
+    pub async fn unless_draining<T>(
+        &self,
+        waiting: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut drains = self.0.drains.subscribe();
+        tokio::select! {
+            biased;
+            result = waiting => result,
+            _ = drains.wait_for(|&drains| drains) => Err(draining()),
+        }
     }
 
     pub fn set_budget(&self, bytes: u64) {
@@ -230,6 +248,10 @@ impl Residencies {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn draining() -> Failure {
+    Failure::new(Code::Draining, "this worker admits nothing new")
 }
 
 /// Where the bytes of the device are.

@@ -198,8 +198,11 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
         }
         for residency in &status.residencies {
             let labels = format!("{of_worker},model_name=\"{}\"", escape(&residency.model_id));
-            let bytes: u64 =
-                residency.bytes.iter().map(|b| b.weights + b.cache + b.workspace).sum();
+            let bytes: u64 = residency
+                .bytes
+                .iter()
+                .flat_map(|b| [b.weights, b.cache, b.workspace])
+                .fold(0, u64::saturating_add);
             figures.add("model_bytes", "gauge", &labels, bytes as f64);
             if let Some(load_ms) = residency.load_time_ms {
                 figures.add("model_load_seconds", "gauge", &labels, load_ms / 1e3);
@@ -211,6 +214,10 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
             let labels = format!("{of_worker},reason=\"{}\"", escape(reason));
             figures.add("model_evictions_total", "counter", &labels, evictions as f64);
         }
+    }
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        let tasks = runtime.metrics().num_alive_tasks() as f64;
+        figures.add("control_plane_tasks", "gauge", "", tasks);
     }
     figures.add("inference_waiting_for_room", "gauge", "", fleet.waiting() as f64);
     figures.write(out)

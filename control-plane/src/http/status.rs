@@ -31,6 +31,9 @@ use crate::{
     fleet::{Change, Fleet, Worker},
 };
 
+/// Longest pause after a failed load that is told as a time.
+const LONGEST_PAUSE_S: f64 = 365.0 * 86_400.0;
+
 /// Every model on every worker.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StatusAnswer {
@@ -114,19 +117,22 @@ impl ModelStatus {
         let age = |ago: u64| ago as f64 / 1e3 + since;
         let mut bytes = Bytes::default();
         for device in &residency.bytes {
-            bytes.weights += device.weights;
-            bytes.mapped += device.mapped;
-            bytes.cache += device.cache;
-            bytes.workspace += device.workspace;
-            bytes.measured =
-                device.measured.map(|more| bytes.measured.unwrap_or(0) + more).or(bytes.measured);
+            bytes.weights = bytes.weights.saturating_add(device.weights);
+            bytes.mapped = bytes.mapped.saturating_add(device.mapped);
+            bytes.cache = bytes.cache.saturating_add(device.cache);
+            bytes.workspace = bytes.workspace.saturating_add(device.workspace);
+            bytes.measured = device
+                .measured
+                .map(|more| bytes.measured.unwrap_or(0).saturating_add(more))
+                .or(bytes.measured);
         }
         let retry_in_s = residency.retry_in_ms.map(|left| (left as f64 / 1e3 - since).max(0.0));
         let retry_at = retry_in_s.map(|left| {
-            let at = SystemTime::now() + Duration::from_secs_f64(left);
+            // A worker that says more than a year says nothing.
+            let at = SystemTime::now() + Duration::from_secs_f64(left.min(LONGEST_PAUSE_S));
             humantime::format_rfc3339_seconds(at).to_string()
         });
-        bytes.total = bytes.weights + bytes.cache + bytes.workspace;
+        bytes.total = bytes.weights.saturating_add(bytes.cache).saturating_add(bytes.workspace);
         let devices: Vec<&str> =
             residency.bytes.iter().map(|bytes| bytes.device.as_str()).collect();
         Self {

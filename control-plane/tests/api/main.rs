@@ -7,6 +7,7 @@ mod fake_worker;
 
 mod errors;
 mod forms;
+mod garbage;
 mod models;
 mod placing;
 mod streaming;

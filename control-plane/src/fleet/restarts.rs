@@ -114,7 +114,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_more_restarts_within_a_window_than_the_limit_allows(
-            limit in 1_u32..6, gaps in proptest::collection::vec(0_u64..60, 1..60),
+            limit in 1_u32..6, gaps in proptest::collection::vec(0_u32..60, 1..60),
         ) {
             let mut deaths = Deaths::new(policy(limit));
             let mut now = Instant::now();

@@ -9,7 +9,11 @@ use proto::{ModelPlan, ModelRef, QueuedEvent, Victim};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Code as GrpcCode, Status};
 
-use super::{Change, Fleet, Link, Worker, deadline_exceeded, no_worker};
+use super::{
+    Change, Fleet, Link, Worker,
+    claims::{Claim, Claimed},
+    deadline_exceeded, no_worker,
+};
 use crate::{
     failure::{Code, Failure, detail_of, is_loss},
     placement::{self, Conflict, Cost, Decision, Refusal, Waiting, Wish},
@@ -56,6 +60,8 @@ pub(super) struct Chooser {
     exact: bool,
     worker_by: Option<Instant>,
     seat: Option<Seat>,
+    /// While this request's load is not over.
+    claim: Option<Claim>,
 }
 
 impl Chooser {
@@ -72,6 +78,7 @@ impl Chooser {
             exact: false,
             worker_by: None,
             seat: None,
+            claim: None,
         }
     }
 
@@ -102,10 +109,16 @@ impl Chooser {
                     Some(choice) => return Ok(choice),
                     None => continue,
                 },
-                Decision::Load { worker, evict } => match self.go(worker, evict) {
-                    Some(choice) => return Ok(choice),
-                    None => continue,
-                },
+                Decision::Load { worker, evict } => {
+                    let choice = match self.claim(worker) {
+                        Some(other) => self.go(other, Vec::new()),
+                        None => self.go(worker, evict),
+                    };
+                    match choice {
+                        Some(choice) => return Ok(choice),
+                        None => continue,
+                    }
+                }
                 Decision::Refuse(refusal) => return Err(refused(refusal)),
                 Decision::Wait(reason) => reason,
             };
@@ -116,6 +129,26 @@ impl Chooser {
             // Either way it is time to look again.
             let _ = timeout(jitter, versions.changed()).await;
             self.crowded = false;
+        }
+    }
+
+    /// The worker on which another request has just begun to load the model; else it is ours to load.
+    fn claim(&mut self, worker: usize) -> Option<usize> {
+        let model = &self.terms.model;
+        let key = (model.model_id.clone(), model.revision.clone(), self.terms.dtype.clone());
+        let grace = self.fleet.settings.lost_after;
+        let is_up = |index| {
+            let worker = self.fleet.at(index);
+            worker.is_some_and(|worker| worker.link(grace) == placement::Link::Up)
+        };
+        // Our own of an earlier try must not be followed.
+        self.claim = None;
+        match self.fleet.claims.claim(key, worker, is_up) {
+            Claimed::By(other) => Some(other),
+            Claimed::Ours(claim) => {
+                self.claim = Some(claim);
+                None
+            }
         }
     }
 
@@ -200,6 +233,7 @@ impl Chooser {
 
     /// After a failure before execution: whether to choose again. The error is final.
     pub(super) async fn again(&mut self, worker: &Worker, status: &Status) -> Result<(), Failure> {
+        self.claim = None;
         let code = detail_of(status).map(|detail| detail.code).unwrap_or_default();
         if code == Code::NoRoom.name() && self.terms.wait && self.terms.conflict != Conflict::Refuse
         {

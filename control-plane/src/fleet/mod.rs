@@ -2,6 +2,7 @@
 
 mod blobs;
 mod chooser;
+mod claims;
 pub mod discover;
 mod drain;
 mod load;
@@ -111,6 +112,7 @@ pub struct Fleet {
     next_index: AtomicUsize,
     quarantine: Mutex<quarantine::Quarantine>,
     pace: Mutex<pace::Pace>,
+    claims: claims::Claims,
     plans: plans::Plans,
     changes: broadcast::Sender<Change>,
     version: versions::Sender<u64>,
@@ -134,6 +136,7 @@ impl Fleet {
             next_index: AtomicUsize::new(0),
             quarantine: Mutex::new(quarantine::Quarantine::new(settings.quarantine)),
             pace: Mutex::default(),
+            claims: claims::Claims::default(),
             plans: plans::Plans::default(),
             changes: broadcast::channel(CHANGES_KEPT).0,
             version: versions::channel(0).0,

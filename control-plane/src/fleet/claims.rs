@@ -16,6 +16,7 @@ pub(super) struct Claims(Arc<Mutex<HashMap<Key, usize>>>);
 pub(super) struct Claim {
     claims: Arc<Mutex<HashMap<Key, usize>>>,
     key: Key,
+    worker: usize,
 }
 
 /// Who else loads the model.
@@ -41,13 +42,17 @@ impl Claims {
             return Claimed::By(other);
         }
         claims.insert(key.clone(), worker);
-        Claimed::Ours(Claim { claims: Arc::clone(&self.0), key })
+        Claimed::Ours(Claim { claims: Arc::clone(&self.0), key, worker })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another one may have passed it over.
+        if claims.get(&self.key) == Some(&self.worker) {
+            claims.remove(&self.key);
+        }
     }
 }
 

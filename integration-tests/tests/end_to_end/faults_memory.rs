@@ -44,7 +44,7 @@ async fn a_load_that_finds_no_memory_fails_with_its_reason_and_small_models_stil
     let worker = Worker::start(&["--hub", hub.path().to_str().expect("UTF-8")]);
     answer(&worker, "it/tiny").await.expect("it runs");
     // Enough for threads and small tensors, not for 130 MB of weights.
-    signals::limit_data(worker.program.pid(), 64 << 20);
+    signals::limit_data(worker.program.pid(), 40 << 20);
     let status = answer(&worker, "it/slow").await.expect_err("there is no memory");
     assert_eq!(detail(&status).code, "out_of_memory", "{status:?}");
     answer(&worker, "it/tiny").await.expect("it lives on");

@@ -11,6 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::harness::{
+    api::Answer,
     models::TINY,
     system::{Setup, System},
     zoo::{self, SENTENCES, SHAPES, STORYTELLER},
@@ -84,6 +85,22 @@ struct Seen {
     others: Vec<String>,
 }
 
+/// Writes an answer down; how long its client stays away now.
+fn note(seen: &mut Seen, body: &Value, answer: &Answer, ms: f64, after: Option<&str>) -> Duration {
+    match (answer.status, after.and_then(|after| after.parse().ok())) {
+        (200, _) => {
+            let task = body["task"].as_str().expect("a task").to_owned();
+            seen.latencies.entry(task).or_default().push(ms);
+        }
+        (429, Some(wait)) => {
+            seen.overloaded += 1;
+            return Duration::from_secs(wait);
+        }
+        _ => seen.others.push(format!("{}: {}", answer.status, answer.text)),
+    }
+    Duration::ZERO
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_clients_meet_no_error_and_nothing_grows() {
     let hub = tempfile::tempdir().expect("a folder");
@@ -104,24 +121,11 @@ async fn two_hundred_clients_meet_no_error_and_nothing_grows() {
                 let asked = Instant::now();
                 let answer = api.infer(&body).await;
                 let ms = asked.elapsed().as_secs_f64() * 1e3;
-                let mut seen = seen.lock().expect("no panic before");
-                let wait = answer
-                    .headers
-                    .get("retry-after")
-                    .and_then(|after| after.to_str().ok()?.parse().ok());
-                match (answer.status, wait) {
-                    (200, _) => {
-                        let task = body["task"].as_str().expect("a task").to_owned();
-                        seen.latencies.entry(task).or_default().push(ms);
-                    }
-                    (429, Some(wait)) => {
-                        seen.overloaded += 1;
-                        drop(seen);
-                        let left = end.saturating_duration_since(Instant::now());
-                        tokio::time::sleep(Duration::from_secs(wait).min(left)).await;
-                    }
-                    _ => seen.others.push(format!("{}: {}", answer.status, answer.text)),
-                }
+                let after = answer.headers.get("retry-after").and_then(|it| it.to_str().ok());
+                let pause =
+                    note(&mut seen.lock().expect("no panic before"), &body, &answer, ms, after);
+                let left = end.saturating_duration_since(Instant::now());
+                tokio::time::sleep(pause.min(left)).await;
             }
         }
     };

@@ -8,7 +8,7 @@ use gpu_worker::{
     config::Config,
     figures,
     hub::{Hub, HubConfig, Token as HubToken},
-    memory::{allocator, cuda, openmp, sigbus},
+    memory::{cuda, openmp, sigbus},
     residency::{FactsCache, Residencies, Settings, device::DeviceInfo},
     rpc::{self, Blobs, Identity, Service, Token},
 };
@@ -22,7 +22,6 @@ fn main() -> ExitCode {
         eprintln!("gpu-worker: {error}");
         return ExitCode::FAILURE;
     }
-    allocator::configure();
     let config = Config::parse();
     tracing_subscriber::fmt()
         .with_env_filter(

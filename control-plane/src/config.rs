@@ -66,7 +66,7 @@ pub struct Config {
     #[arg(long, env = "ANYMODEL_QUARANTINE", default_value = "10m", value_parser = humantime::parse_duration)]
     pub quarantine: Duration,
 
-    /// Longest time for one request unless it says otherwise
+    /// Longest time for one request unless it says otherwise; while its model loads, counted from the last progress
     #[arg(long, env = "ANYMODEL_DEADLINE", default_value = "10m", value_parser = humantime::parse_duration)]
     pub deadline: Duration,
 

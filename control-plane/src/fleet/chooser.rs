@@ -86,6 +86,11 @@ impl Chooser {
         self.terms.deadline
     }
 
+    /// Never to an earlier time.
+    pub(super) fn extend(&mut self, deadline: Instant) {
+        self.terms.deadline = self.terms.deadline.max(deadline);
+    }
+
     /// From 1.
     pub(super) fn attempt(&self) -> u32 {
         1 + self.rejections + self.losses + self.handed_back

@@ -1,9 +1,9 @@
 //! A load ahead of use through the fleet: events as they happen, ending with the residency.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use proto::{LoadEvent, LoadModelRequest, LoadingEvent, QueuedEvent, Residency, ResidencyState};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tonic::Streaming;
 
 use super::{
@@ -26,6 +26,10 @@ pub enum LoadStep {
 pub struct Load {
     request: LoadModelRequest,
     chooser: Chooser,
+    /// Every progress moves the deadline to this long from then; `None`: it stands.
+    patience: Option<Duration>,
+    /// How far it was last.
+    progress: Option<LoadEvent>,
     state: State,
 }
 
@@ -41,7 +45,8 @@ impl Load {
         fleet: Arc<Fleet>,
         request: LoadModelRequest,
         conflict: Conflict,
-        deadline: tokio::time::Instant,
+        deadline: Instant,
+        patience: Option<Duration>,
     ) -> Self {
         let terms = Terms {
             model: request.model.clone().unwrap_or_default(),
@@ -51,7 +56,8 @@ impl Load {
             wait: true,
             deadline,
         };
-        Self { chooser: Chooser::new(fleet, terms), request, state: State::Choosing }
+        let chooser = Chooser::new(fleet, terms);
+        Self { chooser, request, patience, progress: None, state: State::Choosing }
     }
 
     /// The next step; after `Ready` or a failure there is none.
@@ -102,7 +108,15 @@ impl Load {
         let worker = worker.clone();
         let message = timeout_at(self.chooser.deadline(), fence.guard(events.message())).await;
         let status = match message.map_err(|_| deadline_exceeded())? {
-            Ok(Some(event)) => return Ok(Some(step(event, worker))),
+            Ok(Some(event)) => {
+                if let Some(patience) = self.patience
+                    && self.progress.as_ref() != Some(&event)
+                {
+                    self.chooser.extend(Instant::now() + patience);
+                    self.progress = Some(event.clone());
+                }
+                return Ok(Some(step(event, worker)));
+            }
             Ok(None) => tonic::Status::unavailable("the stream ended before the model was ready"),
             Err(status) => status,
         };

@@ -40,6 +40,8 @@ pub struct Job {
     pub keep_alive_ms: Option<i64>,
     pub seed: u64,
     pub deadline: Instant,
+    /// While its model loads, every progress of the load moves the deadline to this long from then. `None`: it stands.
+    pub load_patience: Option<Duration>,
 }
 
 /// A request on its way. Dropping it cancels the work.
@@ -50,6 +52,8 @@ pub struct Run {
     chooser: Chooser,
     fleet: Arc<Fleet>,
     fingerprint: Fingerprint,
+    /// How far the load was last.
+    progress: Option<Event>,
     state: State,
 }
 
@@ -91,7 +95,7 @@ impl Run {
         };
         let fingerprint = fingerprint(&job, &blobs);
         let chooser = Chooser::new(fleet.clone(), terms);
-        Self { chooser, fleet, fingerprint, job, blobs, state: State::Choosing }
+        Self { chooser, fleet, fingerprint, progress: None, job, blobs, state: State::Choosing }
     }
 
     /// The next event; after a result or a failure there is none.
@@ -179,7 +183,11 @@ impl Run {
             request_id: job.request_id.clone(),
             tenant: String::new(),
             priority: job.priority,
-            timeout_ms: (left.as_millis() as u64).max(1),
+            // A deadline that moves is kept here: when it has come, the stream is dropped.
+            timeout_ms: match job.load_patience {
+                Some(_) => 0,
+                None => (left.as_millis() as u64).max(1),
+            },
             on_conflict: on_conflict.into(),
             attempt: self.chooser.attempt(),
             seed: Some(job.seed),
@@ -206,6 +214,13 @@ impl Run {
                 if scrutiny.has_started() {
                     // There is no further try that would need them.
                     self.blobs = Blobs::default();
+                }
+                if let (Some(event), Some(patience)) = (&message.event, self.job.load_patience)
+                    && !scrutiny.has_started()
+                    && self.progress.as_ref() != Some(event)
+                {
+                    self.chooser.extend(Instant::now() + patience);
+                    self.progress = Some(event.clone());
                 }
                 return Ok(message.event);
             }

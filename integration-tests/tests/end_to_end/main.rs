@@ -7,6 +7,7 @@
 mod bad_input;
 mod bad_models;
 mod cancel;
+mod discovery;
 mod drain;
 mod endurance;
 mod evictions;

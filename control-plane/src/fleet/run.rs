@@ -42,6 +42,8 @@ pub struct Job {
     pub deadline: Instant,
     /// While its model loads, every progress of the load moves the deadline to this long from then. `None`: it stands.
     pub load_patience: Option<Duration>,
+    /// The deadline never moves beyond it.
+    pub longest: Instant,
 }
 
 /// A request on its way. Dropping it cancels the work.
@@ -173,7 +175,9 @@ impl Run {
 
     fn request(&self, input: Input, victims: Vec<proto::Victim>) -> InferRequest {
         let job = &self.job;
-        let left = job.deadline.saturating_duration_since(Instant::now());
+        // A deadline that moves is kept here: when it has come, the stream is dropped.
+        let deadline = job.load_patience.map_or(job.deadline, |_| job.longest);
+        let left = deadline.saturating_duration_since(Instant::now());
         let on_conflict = match job.conflict {
             Conflict::Evict => OnConflict::Evict,
             Conflict::Wait => OnConflict::Wait,
@@ -183,11 +187,7 @@ impl Run {
             request_id: job.request_id.clone(),
             tenant: String::new(),
             priority: job.priority,
-            // A deadline that moves is kept here: when it has come, the stream is dropped.
-            timeout_ms: match job.load_patience {
-                Some(_) => 0,
-                None => (left.as_millis() as u64).max(1),
-            },
+            timeout_ms: (left.as_millis() as u64).max(1),
             on_conflict: on_conflict.into(),
             attempt: self.chooser.attempt(),
             seed: Some(job.seed),
@@ -219,7 +219,7 @@ impl Run {
                     && !scrutiny.has_started()
                     && self.progress.as_ref() != Some(event)
                 {
-                    self.chooser.extend(Instant::now() + patience);
+                    self.chooser.extend((Instant::now() + patience).min(self.job.longest));
                     self.progress = Some(event.clone());
                 }
                 return Ok(message.event);

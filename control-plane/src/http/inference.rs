@@ -203,6 +203,7 @@ async fn prepare(
         deadline,
         // A load may take longer than anybody would wait for an answer; it is over when it stalls.
         load_patience: run.timeout.is_none().then_some(app.config.deadline),
+        longest: arrived + app.config.max_deadline,
     };
     Ok((job, echo))
 }

@@ -9,7 +9,7 @@ PAGE_SOURCES := $(shell find frontend/src frontend/public -type f -not -path '*/
 # The reference libraries live outside the repository.
 REFERENCE ?= $(HOME)/.cache/anymodel/reference
 
-.PHONY: demo test lint bench zoo gpu-bundle openapi setup setup-test binaries reference
+.PHONY: demo test soak lint bench zoo gpu-bundle openapi setup setup-test binaries reference
 
 demo: binaries
 	@deploy/demo.sh
@@ -19,6 +19,11 @@ test: setup-test $(PAGE)
 	$(NPM) test
 	$(CARGO) test --release --workspace
 	integration-tests/browser.sh
+
+# Ten minutes of what `make test` does for one.
+soak: setup-test $(PAGE)
+	$(CARGO) build --release --workspace --bins
+	SOAK_SECONDS=600 $(CARGO) test --release --workspace --test end_to_end soak:: -- --nocapture
 
 lint: setup $(PAGE)
 	$(CARGO) fmt --all --check

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 
-use crate::{fleet::WorkerToken, placement_flags::PlacementFlags};
+use crate::{
+    fleet::{WorkerToken, discover::DnsName},
+    placement_flags::PlacementFlags,
+};
 
 /// HTTP, SSE and the page in front; placement of models on workers behind.
 #[derive(Parser, Clone, Debug)]
@@ -18,7 +21,7 @@ pub struct Config {
     #[arg(long, env = "ANYMODEL_HUB", value_name = "DIR", value_delimiter = ',')]
     pub hub: Vec<PathBuf>,
 
-    /// Workers to spawn and supervise, one per device: `cpu` or `cuda:0,cuda:1`
+    /// Workers to spawn and supervise, one per device: `cpu`, `cuda:0,cuda:1`, or `cpu*4` for four on one
     #[arg(long, env = "ANYMODEL_WORKERS", value_name = "DEVICES", value_parser = parse_devices)]
     pub workers: Option<Devices>,
 
@@ -26,7 +29,15 @@ pub struct Config {
     #[arg(long, env = "ANYMODEL_WORKER", value_name = "URL", value_delimiter = ',', value_parser = parse_worker)]
     pub worker: Vec<String>,
 
-    /// Token of the workers at those addresses
+    /// Name whose addresses are all workers, such as workers.default.svc:50051; followed as they come and go
+    #[arg(long, env = "ANYMODEL_WORKERS_DNS", value_name = "NAME:PORT")]
+    pub workers_dns: Option<DnsName>,
+
+    /// How often that name is resolved
+    #[arg(long, env = "ANYMODEL_WORKERS_DNS_INTERVAL", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub workers_dns_interval: Duration,
+
+    /// Token of the workers at those addresses and behind that name
     #[arg(long, env = "ANYMODEL_WORKER_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub worker_token: Option<WorkerToken>,
 
@@ -42,7 +53,23 @@ pub struct Config {
     #[arg(long, env = "ANYMODEL_GOMP_SPINCOUNT", default_value_t = 30_000)]
     pub gomp_spincount: u64,
 
-    /// Longest time for one request unless it says otherwise
+    /// Deaths within the restart window after which a spawned worker is given up
+    #[arg(long, env = "ANYMODEL_RESTART_LIMIT", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pub restart_limit: u32,
+
+    /// Time in which deaths of a spawned worker are counted
+    #[arg(long, env = "ANYMODEL_RESTART_WINDOW", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub restart_window: Duration,
+
+    /// How long a worker that was given up is left alone, unless an operator restarts it
+    #[arg(long, env = "ANYMODEL_RESTART_PAUSE", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub restart_pause: Duration,
+
+    /// How long a request is refused that was being executed when two workers were lost
+    #[arg(long, env = "ANYMODEL_QUARANTINE", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub quarantine: Duration,
+
+    /// Longest time for one request unless it says otherwise; while its model loads, counted from the last progress
     #[arg(long, env = "ANYMODEL_DEADLINE", default_value = "10m", value_parser = humantime::parse_duration)]
     pub deadline: Duration,
 
@@ -98,27 +125,42 @@ pub struct Config {
     pub print_openapi: bool,
 }
 
-/// Devices for which workers are spawned.
+/// Devices for which workers are spawned; a device that is named several times gets as many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Devices(pub Vec<String>);
 
-/// `cpu`, `cuda:0,cuda:1` or the short `cuda:0,1`.
+/// More workers on one device than anybody has a use for.
+const MOST_PER_DEVICE: usize = 64;
+
+/// `cpu`, `cpu*4`, `cuda:0,cuda:1` or the short `cuda:0,1`.
 fn parse_devices(text: &str) -> Result<Devices, String> {
     let mut devices: Vec<String> = Vec::new();
     for part in text.split(',').map(str::trim) {
-        let follows_cuda = devices.last().is_some_and(|last| last.starts_with("cuda:"));
-        let device = match part.strip_prefix("cuda:") {
-            Some(index) if index.parse::<u16>().is_ok() => part.to_owned(),
-            None if part == "cpu" => part.to_owned(),
-            None if follows_cuda && part.parse::<u16>().is_ok() => format!("cuda:{part}"),
-            _ => return Err(format!("{part:?} is neither `cpu` nor `cuda:N`")),
+        let wrong = || format!("{part:?} is neither `cpu` nor `cuda:N`, nor `cpu*4`");
+        let (device, count) = match part.split_once('*') {
+            Some((device, count)) => (device, count.parse().map_err(|_| wrong())?),
+            None => (part, 1),
         };
-        if devices.contains(&device) {
-            return Err(format!("{device} is named twice"));
+        if !(1..=MOST_PER_DEVICE).contains(&count) {
+            return Err(format!("{part:?}: 1 to {MOST_PER_DEVICE} workers share a device"));
         }
-        devices.push(device);
+        let follows_cuda = devices.last().is_some_and(|last| last.starts_with("cuda:"));
+        let device = match device.strip_prefix("cuda:") {
+            Some(index) if index.parse::<u16>().is_ok() => device.to_owned(),
+            None if device == "cpu" => device.to_owned(),
+            None if follows_cuda && device.parse::<u16>().is_ok() => format!("cuda:{device}"),
+            _ => return Err(wrong()),
+        };
+        devices.extend(std::iter::repeat_n(device, count));
     }
-    Ok(Devices(devices))
+    let named_twice = |device: &&String| {
+        device.starts_with("cuda:") && devices.iter().filter(|other| other == device).count() > 1
+    };
+    match devices.iter().find(named_twice) {
+        // Their models would not know of each other's memory.
+        Some(device) => Err(format!("{device} is named twice")),
+        None => Ok(Devices(devices)),
+    }
 }
 
 fn parse_worker(text: &str) -> Result<String, String> {
@@ -178,7 +220,11 @@ mod tests {
         assert_eq!(parse_devices("cuda:0,cuda:1"), devices(&["cuda:0", "cuda:1"]));
         assert_eq!(parse_devices("cuda:0,1"), devices(&["cuda:0", "cuda:1"]));
         assert!(parse_devices("1").is_err());
-        assert!(parse_devices("cpu,cpu").is_err());
+        assert_eq!(parse_devices("cpu,cpu"), devices(&["cpu", "cpu"]));
+        assert_eq!(parse_devices("cpu*3,cuda:0"), devices(&["cpu", "cpu", "cpu", "cuda:0"]));
+        for wrong in ["cpu*0", "cpu*65", "cpu*", "cpu*x", "cuda:0,0", "cuda:0*2"] {
+            assert!(parse_devices(wrong).is_err(), "{wrong}");
+        }
         assert!(parse_devices("").is_err());
     }
 

@@ -11,14 +11,14 @@ pub mod placement_flags;
 pub mod strict;
 pub mod tasks;
 
-use std::{future::Future, path::PathBuf};
+use std::{future::Future, path::PathBuf, sync::Arc};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, Devices},
-    fleet::{Address, Fleet, Settings, SpawnError, Spawned, Spawner},
+    fleet::{Address, Fleet, RestartPolicy, Settings, SpawnError, Spawned, Spawner, discover},
     http::App,
 };
 
@@ -57,10 +57,11 @@ pub async fn run(
         name: url.clone(),
         url: url.clone(),
         token: config.worker_token.clone(),
+        supervision: None,
     }));
-    if addresses.is_empty() {
+    if addresses.is_empty() && config.workers_dns.is_none() {
         tracing::warn!(
-            "no worker: give --workers or --worker; every prediction will answer no_worker"
+            "no worker: give --workers, --worker or --workers-dns; every prediction will answer no_worker"
         );
     }
     let served = serve(listener, &config, &addresses, shutdown).await;
@@ -81,8 +82,17 @@ async fn serve(
         lost_after: config.lost_after,
         waiting_limit: config.waiting_limit,
         policy: config.placement.policy(),
+        quarantine: config.quarantine,
     };
     let fleet = Fleet::connect(addresses, settings)?;
+    if let Some(name) = config.workers_dns.clone() {
+        tokio::spawn(discover::follow(
+            Arc::downgrade(&fleet),
+            config.worker_token.clone(),
+            config.workers_dns_interval,
+            move || discover::lookup(name.clone()),
+        ));
+    }
     let app = App::new(fleet.clone(), config.clone())?;
     let (stop, grace) = (app.stop.clone(), config.shutdown_grace);
     if let Ok(address) = listener.local_addr() {
@@ -124,6 +134,11 @@ fn spawner(config: &Config, devices: &Devices) -> Result<Spawner, ServeError> {
         memory_budget: config.memory_budget.clone(),
         gomp_spincount: config.gomp_spincount,
         grace: config.shutdown_grace,
+        restarts: RestartPolicy {
+            limit: config.restart_limit,
+            window: config.restart_window,
+            pause: config.restart_pause,
+        },
     })
 }
 

@@ -207,8 +207,11 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
         }
         for residency in &status.residencies {
             let labels = format!("{of_worker},model_name=\"{}\"", escape(&residency.model_id));
-            let bytes: u64 =
-                residency.bytes.iter().map(|b| b.weights + b.cache + b.workspace).sum();
+            let bytes: u64 = residency
+                .bytes
+                .iter()
+                .flat_map(|b| [b.weights, b.cache, b.workspace])
+                .fold(0, u64::saturating_add);
             figures.add("model_bytes", "gauge", &labels, bytes as f64);
             let learned = residency.learned.as_ref();
             if let Some(error) = learned.and_then(|learned| learned.estimate_error_ratio) {
@@ -224,6 +227,10 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
             let labels = format!("{of_worker},reason=\"{}\"", escape(reason));
             figures.add("model_evictions_total", "counter", &labels, evictions as f64);
         }
+    }
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        let tasks = runtime.metrics().num_alive_tasks() as f64;
+        figures.add("control_plane_tasks", "gauge", "", tasks);
     }
     figures.add("inference_waiting_for_room", "gauge", "", fleet.waiting() as f64);
     figures.write(out)

@@ -31,6 +31,10 @@ pub struct Config {
     #[arg(long, env = "ANYMODEL_MEMORY_BUDGET", default_value = "90%")]
     pub memory_budget: Budget,
 
+    /// Cores that this worker may use at most; default: all that the process may.
+    #[arg(long, env = "ANYMODEL_CORES", value_parser = clap::value_parser!(u16).range(1..))]
+    pub cores: Option<u16>,
+
     /// Name of this worker in status and logs; default: device and process id.
     #[arg(long, env = "ANYMODEL_WORKER_ID")]
     pub worker_id: Option<String>,

@@ -63,7 +63,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         config.listen.is_loopback() || config.worker_token.is_some(),
         "listening beyond loopback needs --worker-token"
     );
-    let device = DeviceInfo::open(&config.device)?;
+    let mut device = DeviceInfo::open(&config.device)?;
+    device.cores = config.cores.map_or(device.cores, |cores| device.cores.min(cores.into()));
     let hub = Hub::new(HubConfig {
         local: config.hub.clone(),
         endpoint: config.hf_endpoint.clone(),

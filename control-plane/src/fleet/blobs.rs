@@ -27,6 +27,15 @@ impl Blobs {
         Self(blobs.collect())
     }
 
+    /// Beginning and end of each, enough to tell one request from another.
+    pub(super) fn samples(&self) -> impl Iterator<Item = &[u8]> {
+        const SAMPLE_BYTES: usize = 4096;
+        self.0.iter().flat_map(|bytes| {
+            let sample = bytes.len().min(SAMPLE_BYTES);
+            [&bytes[..sample], &bytes[bytes.len() - sample..]]
+        })
+    }
+
     /// Puts them on the worker and leaves their ids where they were in `input`.
     pub(super) async fn upload(&self, worker: &Worker, input: &mut Input) -> Result<(), Status> {
         let places = media_of(input).into_iter().filter(|media| media.content.is_none());

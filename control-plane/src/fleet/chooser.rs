@@ -10,7 +10,11 @@ use serde_json::json;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Code as GrpcCode, Status};
 
-use super::{Change, Fleet, Link, Worker, deadline_exceeded, no_worker};
+use super::{
+    Change, Fleet, Link, Worker,
+    claims::{Claim, Claimed},
+    deadline_exceeded, no_worker,
+};
 use crate::{
     failure::{Code, Failure, detail_of, is_loss},
     placement::{self, Conflict, Cost, Decision, Refusal, Shortage, Waiting, Wish},
@@ -20,6 +24,8 @@ use crate::{
 const MOST_REJECTIONS: u32 = 3;
 /// How often a worker may be lost before execution began.
 const MOST_LOSSES: u32 = 1;
+/// How often a worker that drains may hand the request back.
+const MOST_HANDED_BACK: u32 = 8;
 /// Looks at the fleet at least this often while it waits.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -47,6 +53,7 @@ pub(super) struct Chooser {
     revision: Option<String>,
     rejections: u32,
     losses: u32,
+    handed_back: u32,
     /// Its numbers may be told again; what it is waited for, only when that changes.
     told: Option<&'static str>,
     /// The worker said that there is no room: wait for a change before the next try.
@@ -57,6 +64,8 @@ pub(super) struct Chooser {
     seat: Option<Seat>,
     /// Why there was no room when it was decided last.
     shortage: Shortage,
+    /// While this request's load is not over.
+    claim: Option<Claim>,
 }
 
 impl Chooser {
@@ -67,12 +76,14 @@ impl Chooser {
             revision: None,
             rejections: 0,
             losses: 0,
+            handed_back: 0,
             told: None,
             crowded: false,
             exact: false,
             worker_by: None,
             seat: None,
             shortage: Shortage::default(),
+            claim: None,
         }
     }
 
@@ -80,9 +91,14 @@ impl Chooser {
         self.terms.deadline
     }
 
+    /// Never to an earlier time.
+    pub(super) fn extend(&mut self, deadline: Instant) {
+        self.terms.deadline = self.terms.deadline.max(deadline);
+    }
+
     /// From 1.
     pub(super) fn attempt(&self) -> u32 {
-        1 + self.rejections + self.losses
+        1 + self.rejections + self.losses + self.handed_back
     }
 
     /// Where to go next. What it waits for is told once, before the waiting begins.
@@ -102,8 +118,20 @@ impl Chooser {
                 self.decide().await?
             };
             let waiting = match decision {
-                Decision::Use { worker } => return Ok(self.go(worker, Vec::new())),
-                Decision::Load { worker, evict } => return Ok(self.go(worker, evict)),
+                Decision::Use { worker } => match self.go(worker, Vec::new()) {
+                    Some(choice) => return Ok(choice),
+                    None => continue,
+                },
+                Decision::Load { worker, evict } => {
+                    let choice = match self.claim(worker) {
+                        Some(other) => self.go(other, Vec::new()),
+                        None => self.go(worker, evict),
+                    };
+                    match choice {
+                        Some(choice) => return Ok(choice),
+                        None => continue,
+                    }
+                }
                 Decision::Refuse(refusal) => return Err(refused(refusal)),
                 Decision::Wait(waiting) => waiting,
             };
@@ -118,7 +146,29 @@ impl Chooser {
         }
     }
 
-    fn go(&mut self, index: usize, evict: Vec<placement::Victim>) -> Choice {
+    /// The worker on which another request has just begun to load the model; else it is ours to load.
+    fn claim(&mut self, worker: usize) -> Option<usize> {
+        let model = &self.terms.model;
+        let key = (model.model_id.clone(), model.revision.clone(), self.terms.dtype.clone());
+        let grace = self.fleet.settings.lost_after;
+        let is_up = |index| {
+            let worker = self.fleet.at(index);
+            worker.is_some_and(|worker| worker.link(grace) == placement::Link::Up)
+        };
+        // Our own of an earlier try must not be followed.
+        self.claim = None;
+        match self.fleet.claims.claim(key, worker, is_up) {
+            Claimed::By(other) => Some(other),
+            Claimed::Ours(claim) => {
+                self.claim = Some(claim);
+                None
+            }
+        }
+    }
+
+    /// `None` when the worker has left the fleet meanwhile.
+    fn go(&mut self, index: usize, evict: Vec<placement::Victim>) -> Option<Choice> {
+        let worker = self.fleet.at(index)?;
         self.seat = None;
         let victims = evict
             .into_iter()
@@ -128,7 +178,7 @@ impl Chooser {
                 regret: Some(regret(&victim.terms)),
             })
             .collect();
-        Choice::Go { worker: self.fleet.workers()[index].clone(), victims }
+        Some(Choice::Go { worker, victims })
     }
 
     /// The event to tell when this reason is new.
@@ -205,6 +255,7 @@ impl Chooser {
 
     /// After a failure before execution: whether to choose again. The error is final.
     pub(super) async fn again(&mut self, worker: &Worker, status: &Status) -> Result<(), Failure> {
+        self.claim = None;
         let code = detail_of(status).map(|detail| detail.code).unwrap_or_default();
         // `loading` is said by a worker that is just releasing the model.
         let waits_for_room = (code == Code::NoRoom.name()
@@ -224,10 +275,15 @@ impl Chooser {
         if status.code() == GrpcCode::Aborted {
             return Err(no_room(self.shortage.clone()));
         }
-        let leaving = code == Code::Draining.name();
-        if (leaving || is_loss(status)) && self.losses < MOST_LOSSES {
+        if code == Code::Draining.name() && self.handed_back < MOST_HANDED_BACK {
+            self.handed_back += 1;
+            worker.view().set_draining(true);
+            self.fleet.publish(Change::Gauges { worker: worker.index });
+            return Ok(());
+        }
+        if is_loss(status) && self.losses < MOST_LOSSES {
             self.losses += 1;
-            if worker.view().set_link(Link::Suspect, Instant::now()) {
+            if worker.set_link(Link::Suspect, Instant::now()) {
                 self.fleet.publish(Change::Gauges { worker: worker.index });
             }
             return Ok(());
@@ -310,9 +366,10 @@ impl Seat {
         let seat = Self(fleet.clone());
         if taken >= fleet.settings.waiting_limit {
             let message = "too many requests wait for room";
-            return Err(
-                Failure::new(Code::Overloaded, message).with("limit", fleet.settings.waiting_limit)
-            );
+            let mut failure =
+                Failure::new(Code::Overloaded, message).with("limit", fleet.settings.waiting_limit);
+            failure.retry_after = Some(fleet.pace().wait(taken, Instant::now()));
+            return Err(failure);
         }
         Ok(seat)
     }
@@ -320,6 +377,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        let left = self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.pace().ended(left > 1, Instant::now());
     }
 }

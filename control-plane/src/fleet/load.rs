@@ -1,15 +1,16 @@
 //! A load ahead of use through the fleet: events as they happen, ending with the residency.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use proto::{LoadEvent, LoadModelRequest, LoadingEvent, QueuedEvent, Residency, ResidencyState};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tonic::Streaming;
 
 use super::{
     Fleet, Worker,
     chooser::{Choice, Chooser, Terms},
     deadline_exceeded,
+    worker::Fence,
 };
 use crate::{failure::Failure, placement::Conflict};
 
@@ -25,12 +26,16 @@ pub enum LoadStep {
 pub struct Load {
     request: LoadModelRequest,
     chooser: Chooser,
+    /// Every progress moves the deadline to this long from then; `None`: it stands.
+    patience: Option<Duration>,
+    /// How far it was last.
+    progress: Option<LoadEvent>,
     state: State,
 }
 
 enum State {
     Choosing,
-    Streaming { events: Box<Streaming<LoadEvent>>, worker: Arc<Worker> },
+    Streaming { events: Box<Streaming<LoadEvent>>, worker: Arc<Worker>, fence: Fence },
     Finished,
 }
 
@@ -40,7 +45,8 @@ impl Load {
         fleet: Arc<Fleet>,
         request: LoadModelRequest,
         conflict: Conflict,
-        deadline: tokio::time::Instant,
+        deadline: Instant,
+        patience: Option<Duration>,
     ) -> Self {
         let terms = Terms {
             model: request.model.clone().unwrap_or_default(),
@@ -50,7 +56,8 @@ impl Load {
             wait: true,
             deadline,
         };
-        Self { chooser: Chooser::new(fleet, terms), request, state: State::Choosing }
+        let chooser = Chooser::new(fleet, terms);
+        Self { chooser, request, patience, progress: None, state: State::Choosing }
     }
 
     /// The next step; after `Ready` or a failure there is none.
@@ -83,11 +90,13 @@ impl Load {
             Choice::Go { worker, victims } => (worker, victims),
         };
         let request = LoadModelRequest { victims, ..self.request.clone() };
-        let mut client = worker.client();
-        let opened = timeout_at(self.chooser.deadline(), client.load_model(request)).await;
+        let (mut client, mut fence) = (worker.client(), worker.fence());
+        let opened = fence.guard(client.load_model(request));
+        let opened = timeout_at(self.chooser.deadline(), opened).await;
         match opened.map_err(|_| deadline_exceeded())? {
             Ok(answer) => {
-                self.state = State::Streaming { events: Box::new(answer.into_inner()), worker }
+                let events = Box::new(answer.into_inner());
+                self.state = State::Streaming { events, worker, fence };
             }
             Err(status) => self.chooser.again(&worker, &status).await?,
         }
@@ -95,11 +104,19 @@ impl Load {
     }
 
     async fn receive(&mut self) -> Result<Option<LoadStep>, Failure> {
-        let State::Streaming { events, worker } = &mut self.state else { return Ok(None) };
+        let State::Streaming { events, worker, fence } = &mut self.state else { return Ok(None) };
         let worker = worker.clone();
-        let message = timeout_at(self.chooser.deadline(), events.message()).await;
+        let message = timeout_at(self.chooser.deadline(), fence.guard(events.message())).await;
         let status = match message.map_err(|_| deadline_exceeded())? {
-            Ok(Some(event)) => return Ok(Some(step(event, worker))),
+            Ok(Some(event)) => {
+                if let Some(patience) = self.patience
+                    && self.progress.as_ref() != Some(&event)
+                {
+                    self.chooser.extend(Instant::now() + patience);
+                    self.progress = Some(event.clone());
+                }
+                return Ok(Some(step(event, worker)));
+            }
             Ok(None) => tonic::Status::unavailable("the stream ended before the model was ready"),
             Err(status) => status,
         };
@@ -124,6 +141,7 @@ fn step(event: LoadEvent, worker: Arc<Worker>) -> LoadStep {
             bytes_total: event.bytes_total,
             tensors_done: event.tensors_done,
             tensors_total: event.tensors_total,
+            bytes_per_second: event.bytes_per_second,
             eta_s: event.eta_s,
             evicting: event.evicting,
         }),

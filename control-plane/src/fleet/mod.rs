@@ -2,28 +2,39 @@
 
 mod blobs;
 mod chooser;
+mod claims;
+pub mod discover;
 mod displaced;
+mod drain;
 mod load;
+mod pace;
 mod plans;
 mod process;
+mod quarantine;
+mod restarts;
 mod run;
+mod scrutiny;
 mod spawn;
+mod supervision;
 mod token;
 mod view;
 mod watch;
 mod worker;
 
 pub(crate) use chooser::{cost, no_room, refused, regret};
+pub use drain::Drained;
 pub use load::{Load, LoadStep};
+pub use restarts::RestartPolicy;
 pub use run::{Job, Run};
 pub use spawn::{SpawnError, Spawned, Spawner};
+pub use supervision::{ProcessRecord, ProcessState, Supervision};
 pub use token::WorkerToken;
 pub use view::View;
 pub use worker::{Link, Worker};
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -43,6 +54,8 @@ use crate::{
 
 /// Changes that a slow reader of the status stream may lag behind before it gets a new snapshot.
 const CHANGES_KEPT: usize = 1024;
+/// Whoever waits for a change looks again at least this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How the fleet judges silence, and how much may wait.
 #[derive(Clone, Debug)]
@@ -51,6 +64,8 @@ pub struct Settings {
     pub lost_after: Duration,
     pub waiting_limit: usize,
     pub policy: placement::Policy,
+    /// How long a request is refused that was being executed when workers were lost.
+    pub quarantine: Duration,
 }
 
 impl Default for Settings {
@@ -60,6 +75,7 @@ impl Default for Settings {
             lost_after: Duration::from_secs(15),
             waiting_limit: 256,
             policy: placement::Policy::default(),
+            quarantine: Duration::from_secs(600),
         }
     }
 }
@@ -73,6 +89,8 @@ pub struct Address {
     pub url: String,
     /// What it asks for on every call.
     pub token: Option<WorkerToken>,
+    /// Of a process that is kept running here.
+    pub supervision: Option<Arc<Supervision>>,
 }
 
 /// Something about a worker changed.
@@ -92,7 +110,12 @@ pub enum Change {
 
 /// All workers.
 pub struct Fleet {
-    workers: Vec<Arc<Worker>>,
+    workers: RwLock<Vec<Arc<Worker>>>,
+    /// Index of the next worker; none is given twice.
+    next_index: AtomicUsize,
+    quarantine: Mutex<quarantine::Quarantine>,
+    pace: Mutex<pace::Pace>,
+    claims: claims::Claims,
     plans: plans::Plans,
     changes: broadcast::Sender<Change>,
     version: versions::Sender<u64>,
@@ -111,13 +134,12 @@ impl Fleet {
         addresses: &[Address],
         settings: Settings,
     ) -> Result<Arc<Self>, tonic::transport::Error> {
-        let workers = addresses
-            .iter()
-            .enumerate()
-            .map(|(index, address)| Worker::new(index, address).map(Arc::new))
-            .collect::<Result<_, _>>()?;
         let fleet = Arc::new(Self {
-            workers,
+            workers: RwLock::default(),
+            next_index: AtomicUsize::new(0),
+            quarantine: Mutex::new(quarantine::Quarantine::new(settings.quarantine)),
+            pace: Mutex::default(),
+            claims: claims::Claims::default(),
             plans: plans::Plans::default(),
             changes: broadcast::channel(CHANGES_KEPT).0,
             version: versions::channel(0).0,
@@ -126,13 +148,38 @@ impl Fleet {
             epoch: Instant::now(),
             stop: CancellationToken::new(),
         });
-        for worker in &fleet.workers {
-            let watching =
-                watch::watch(Arc::downgrade(&fleet), worker.clone(), fleet.settings.clone());
-            let stop = fleet.stop.clone();
-            tokio::spawn(async move { stop.run_until_cancelled(watching).await });
+        for address in addresses {
+            fleet.add(address)?;
         }
         Ok(fleet)
+    }
+
+    /// Takes a worker in and starts to watch it; returns at once.
+    ///
+    /// # Errors
+    /// When the address is malformed.
+    pub fn add(self: &Arc<Self>, address: &Address) -> Result<(), tonic::transport::Error> {
+        let index = self.next_index.fetch_add(1, Ordering::Relaxed);
+        let worker = Arc::new(Worker::new(index, address)?);
+        if let Some(supervision) = worker.supervision() {
+            let fleet = Arc::downgrade(self);
+            supervision.on_change(move || {
+                if let Some(fleet) = fleet.upgrade() {
+                    fleet.publish(Change::Gauges { worker: index });
+                }
+            });
+        }
+        self.workers.write().unwrap_or_else(PoisonError::into_inner).push(worker.clone());
+        let watching = watch::watch(Arc::downgrade(self), worker.clone(), self.settings.clone());
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = watching => {}
+                () = worker.stop.cancelled() => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        Ok(())
     }
 
     /// Ends the watches.
@@ -140,13 +187,49 @@ impl Fleet {
         self.stop.cancel();
     }
 
-    pub fn workers(&self) -> &[Arc<Worker>] {
-        &self.workers
+    /// The workers of this moment.
+    pub fn workers(&self) -> Vec<Arc<Worker>> {
+        self.workers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The worker of that index, unless it has left the fleet.
+    pub fn at(&self, index: usize) -> Option<Arc<Worker>> {
+        let workers = self.workers.read().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().find(|worker| worker.index == index).cloned()
     }
 
     /// The worker with this id.
-    pub fn worker(&self, id: &str) -> Option<&Arc<Worker>> {
-        self.workers.iter().find(|worker| worker.id() == id)
+    pub fn worker(&self, id: &str) -> Option<Arc<Worker>> {
+        self.workers().into_iter().find(|worker| worker.id() == id)
+    }
+
+    /// Lets a worker go: it gets no new work, and is forgotten when what it has is done.
+    pub fn retire(self: &Arc<Self>, worker: &Arc<Worker>) {
+        worker.set_retired(true);
+        self.publish(Change::Gauges { worker: worker.index });
+        let (fleet, worker) = (self.clone(), worker.clone());
+        tokio::spawn(async move {
+            let mut versions = fleet.version.subscribe();
+            while worker.is_retired() && worker.in_flight() > 0 {
+                let _ = tokio::time::timeout(LOOK_AGAIN, versions.changed()).await;
+            }
+            // It may have come back meanwhile.
+            if worker.is_retired() {
+                let mut workers = fleet.workers.write().unwrap_or_else(PoisonError::into_inner);
+                workers.retain(|known| known.index != worker.index);
+                drop(workers);
+                worker.stop.cancel();
+                fleet.publish(Change::Worker { worker: worker.index });
+            }
+        });
+    }
+
+    fn quarantine(&self) -> MutexGuard<'_, quarantine::Quarantine> {
+        self.quarantine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pace(&self) -> MutexGuard<'_, pace::Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every change from now on; one that lags gets an error and should look at everything again.
@@ -162,7 +245,7 @@ impl Fleet {
 
     /// Whether a worker takes work right now.
     pub fn is_ready(&self) -> bool {
-        self.workers
+        self.workers()
             .iter()
             .any(|worker| worker.link(self.settings.lost_after) == placement::Link::Up)
     }
@@ -181,8 +264,9 @@ impl Fleet {
     pub fn placement(&self) -> (placement::Fleet, u64) {
         let now = Instant::now();
         let clock = |at: Instant| at.saturating_duration_since(self.epoch).as_millis() as u64;
+        let workers = self.workers();
         let workers =
-            self.workers.iter().map(|worker| worker.placement(self.settings.lost_after, &clock));
+            workers.iter().map(|worker| worker.placement(self.settings.lost_after, &clock));
         (placement::Fleet { workers: workers.collect() }, clock(now))
     }
 
@@ -201,7 +285,7 @@ impl Fleet {
             if !fleet.workers.iter().any(|worker| worker.link == placement::Link::Expected) {
                 return Err(no_worker());
             }
-            let look_again = until.min(Instant::now() + Duration::from_secs(1));
+            let look_again = until.min(Instant::now() + LOOK_AGAIN);
             let changed = tokio::time::timeout_at(look_again, versions.changed()).await;
             if changed.is_err() && Instant::now() >= until {
                 return Err(no_worker());
@@ -221,7 +305,8 @@ impl Fleet {
     ) -> Result<Vec<(usize, ModelPlan)>, Failure> {
         let up =
             |worker: &&Arc<Worker>| worker.link(self.settings.lost_after) == placement::Link::Up;
-        let asked = self.workers.iter().filter(up).map(|worker| async move {
+        let workers = self.workers();
+        let asked = workers.iter().filter(up).map(|worker| async move {
             let request = PlanModelRequest {
                 model: Some(model.clone()),
                 task: task.to_owned(),

@@ -42,7 +42,8 @@ impl Plans {
         if let Some(plan) = self.kept(&key) {
             return Ok(plan);
         }
-        let plan = worker.client().plan_model(request).await?.into_inner();
+        let mut client = worker.client();
+        let plan = worker.while_up(client.plan_model(request)).await?.into_inner();
         // What cannot run may be mended on disk at any moment, and asking again is cheap.
         if plan.unsupported.is_none() {
             self.keep(key, plan.clone());

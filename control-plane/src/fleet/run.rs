@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use prost::Message;
 use proto::{
     InferEvent, InferRequest, InferResult, ModelRef, OnConflict, infer_event::Event,
     infer_request::Input,
@@ -14,10 +15,12 @@ use super::{
     blobs::Blobs,
     chooser::{Choice, Chooser, Terms},
     deadline_exceeded,
-    worker::InFlight,
+    quarantine::Fingerprint,
+    scrutiny::Scrutiny,
+    worker::{Fence, InFlight},
 };
 use crate::{
-    failure::{Code, Failure},
+    failure::{Code, Failure, is_loss},
     placement::Conflict,
 };
 
@@ -37,6 +40,10 @@ pub struct Job {
     pub keep_alive_ms: Option<i64>,
     pub seed: u64,
     pub deadline: Instant,
+    /// While its model loads, every progress of the load moves the deadline to this long from then. `None`: it stands.
+    pub load_patience: Option<Duration>,
+    /// The deadline never moves beyond it.
+    pub longest: Instant,
 }
 
 /// A request on its way. Dropping it cancels the work.
@@ -45,13 +52,25 @@ pub struct Run {
     job: Job,
     blobs: Blobs,
     chooser: Chooser,
+    fleet: Arc<Fleet>,
+    fingerprint: Fingerprint,
+    /// How far the load was last.
+    progress: Option<Event>,
     state: State,
 }
 
 enum State {
     Choosing,
-    Streaming { events: Box<Streaming<InferEvent>>, seat: InFlight, started: bool },
+    Streaming(Box<Try>),
     Finished,
+}
+
+/// One try on one worker.
+struct Try {
+    events: Box<Streaming<InferEvent>>,
+    seat: InFlight,
+    fence: Fence,
+    scrutiny: Scrutiny,
 }
 
 /// How long a worker may take to end a stream after its result.
@@ -76,7 +95,9 @@ impl Run {
             wait: job.wait,
             deadline: job.deadline,
         };
-        Self { chooser: Chooser::new(fleet, terms), job, blobs, state: State::Choosing }
+        let fingerprint = fingerprint(&job, &blobs);
+        let chooser = Chooser::new(fleet.clone(), terms);
+        Self { chooser, fleet, fingerprint, progress: None, job, blobs, state: State::Choosing }
     }
 
     /// The next event; after a result or a failure there is none.
@@ -85,16 +106,16 @@ impl Run {
             let outcome = match &self.state {
                 State::Finished => return None,
                 State::Choosing => self.choose().await,
-                State::Streaming { .. } => self.receive().await,
+                State::Streaming(_) => self.receive().await,
             };
             match outcome {
                 Ok(None) => {}
                 Ok(Some(event)) => {
                     if matches!(event, Event::Result(_))
-                        && let State::Streaming { events, .. } =
+                        && let State::Streaming(last) =
                             std::mem::replace(&mut self.state, State::Finished)
                     {
-                        read_to_end(events);
+                        read_to_end(last.events);
                     }
                     return Some(Ok(event));
                 }
@@ -122,23 +143,30 @@ impl Run {
     }
 
     async fn choose(&mut self) -> Result<Option<Event>, Failure> {
+        if let Some(left) = self.fleet.quarantine().left(self.fingerprint, Instant::now()) {
+            let message =
+                "workers were lost while they executed this request; it is refused for a while";
+            let mut failure = Failure::new(Code::Quarantined, message);
+            failure.retry_after = Some(left);
+            return Err(failure);
+        }
         let (worker, victims) = match self.chooser.choose().await? {
             Choice::Waiting(event) => return Ok(Some(Event::Queued(event))),
             Choice::Go { worker, victims } => (worker, victims),
         };
         let seat = InFlight::on(worker.clone());
+        let mut fence = worker.fence();
         let mut input = self.job.input.clone();
-        let opened = timeout_at(self.chooser.deadline(), async {
+        let opened = fence.guard(async {
             self.blobs.upload(&worker, &mut input).await?;
             worker.client().infer(self.request(input, victims)).await
         });
+        let opened = timeout_at(self.chooser.deadline(), opened);
         match opened.await.map_err(|_| deadline_exceeded())? {
             Ok(answer) => {
-                self.state = State::Streaming {
-                    events: Box::new(answer.into_inner()),
-                    seat,
-                    started: false,
-                };
+                let events = Box::new(answer.into_inner());
+                let scrutiny = Scrutiny::new(self.job.task);
+                self.state = State::Streaming(Box::new(Try { events, seat, fence, scrutiny }));
             }
             Err(status) => self.chooser.again(&worker, &status).await?,
         }
@@ -147,7 +175,9 @@ impl Run {
 
     fn request(&self, input: Input, victims: Vec<proto::Victim>) -> InferRequest {
         let job = &self.job;
-        let left = job.deadline.saturating_duration_since(Instant::now());
+        // A deadline that moves is kept here: when it has come, the stream is dropped.
+        let deadline = job.load_patience.map_or(job.deadline, |_| job.longest);
+        let left = deadline.saturating_duration_since(Instant::now());
         let on_conflict = match job.conflict {
             Conflict::Evict => OnConflict::Evict,
             Conflict::Wait => OnConflict::Wait,
@@ -172,65 +202,56 @@ impl Run {
     }
 
     async fn receive(&mut self) -> Result<Option<Event>, Failure> {
-        let State::Streaming { events, seat, started } = &mut self.state else { return Ok(None) };
-        let message = timeout_at(self.chooser.deadline(), events.message());
-        match message.await.map_err(|_| deadline_exceeded())? {
-            Ok(Some(InferEvent { event: Some(event), .. })) => {
-                if executes(&event) {
-                    *started = true;
+        let State::Streaming(current) = &mut self.state else { return Ok(None) };
+        let Try { events, seat, fence, scrutiny } = current.as_mut();
+        let message = timeout_at(self.chooser.deadline(), fence.guard(events.message()));
+        let status = match message.await.map_err(|_| deadline_exceeded())? {
+            Ok(Some(message)) => {
+                if let Err(failure) = scrutiny.see(&message) {
+                    tracing::error!(worker = seat.worker().id(), request_id = self.job.request_id, %failure, "garbage");
+                    return Err(failure);
+                }
+                if scrutiny.has_started() {
                     // There is no further try that would need them.
                     self.blobs = Blobs::default();
                 }
-                check(&event)?;
-                Ok(Some(event))
+                if let (Some(event), Some(patience)) = (&message.event, self.job.load_patience)
+                    && !scrutiny.has_started()
+                    && self.progress.as_ref() != Some(event)
+                {
+                    self.chooser.extend((Instant::now() + patience).min(self.job.longest));
+                    self.progress = Some(event.clone());
+                }
+                return Ok(message.event);
             }
-            // A kind of event that a newer worker knows.
-            Ok(Some(InferEvent { event: None, .. })) => Ok(None),
-            Ok(None) => {
-                self.lost(tonic::Status::unavailable("the stream ended without a result")).await
-            }
-            Err(status) if *started => {
-                tracing::warn!(worker = seat.worker().id(), request_id = self.job.request_id, %status, "failed");
-                Err(Failure::from(&status))
-            }
-            Err(status) => self.lost(status).await,
-        }
+            Ok(None) => tonic::Status::unavailable("the stream ended without a result"),
+            Err(status) => status,
+        };
+        self.broke(&status).await
     }
 
     /// The stream broke: choose again when nothing had been executed.
-    async fn lost(&mut self, status: tonic::Status) -> Result<Option<Event>, Failure> {
-        let State::Streaming { seat, started, .. } = &self.state else { return Ok(None) };
-        if *started {
-            return Err(Failure::from(&status));
+    async fn broke(&mut self, status: &tonic::Status) -> Result<Option<Event>, Failure> {
+        let State::Streaming(current) = &self.state else { return Ok(None) };
+        let worker = current.seat.worker().clone();
+        if current.scrutiny.has_started() {
+            tracing::warn!(worker = worker.id(), request_id = self.job.request_id, %status, "failed");
+            if is_loss(status) {
+                self.fleet.quarantine().strike(self.fingerprint, Instant::now());
+            }
+            return Err(Failure::from(status));
         }
-        let worker = seat.worker().clone();
         self.state = State::Choosing;
-        self.chooser.again(&worker, &status).await?;
+        self.chooser.again(&worker, status).await?;
         Ok(None)
     }
 }
 
-/// Whether the event says that execution has begun or produced something that a retry would repeat.
-fn executes(event: &Event) -> bool {
-    !matches!(event, Event::Queued(_) | Event::Loading(_))
-}
-
-/// No score or logit is ever NaN in an answer.
-fn check(event: &Event) -> Result<(), Failure> {
-    let not_finite =
-        || Failure::new(Code::InferenceFailed, "the model computed values that are no numbers");
-    match event {
-        Event::Result(result) => match &result.output {
-            Some(output) if output.is_finite() => Ok(()),
-            Some(_) => Err(not_finite()),
-            None => Err(Failure::new(
-                Code::InferenceFailed,
-                "the worker sent a result without an output",
-            )),
-        },
-        Event::Token(token) if token.logprob.is_some_and(|logprob| !logprob.is_finite()) => {
-            Err(not_finite())
-        }
-        _ => Ok(()),
-    }
+/// What the request is, apart from its id, its seed and its deadline.
+fn fingerprint(job: &Job, blobs: &Blobs) -> Fingerprint {
+    let mut input = Vec::new();
+    // The field's own encoding; a vector takes whatever comes.
+    job.input.encode(&mut input);
+    let whole = [job.model.encode_to_vec(), job.task.into(), job.dtype.clone().into(), input];
+    Fingerprint::of(whole.iter().map(Vec::as_slice).chain(blobs.samples()))
 }

@@ -123,8 +123,8 @@ impl View {
         self.status
             .iter()
             .flat_map(|status| &status.residencies)
-            .map(|r| r.in_flight + r.queued)
-            .sum()
+            .map(|r| r.in_flight.saturating_add(r.queued))
+            .fold(0, u32::saturating_add)
     }
 
     /// What is taken is summed over the residencies, which are told at once; the devices' own figures come with the
@@ -140,10 +140,17 @@ impl View {
                 .filter(|residency| residency.state() != ResidencyState::Failed)
                 .flat_map(|residency| &residency.bytes)
                 .filter(|bytes| bytes.device == device.name)
-                .map(|bytes| bytes.weights + bytes.cache + bytes.workspace)
-                .sum(),
+                .map(charged)
+                .fold(0, u64::saturating_add),
         };
         status.devices.iter().map(device).collect()
+    }
+
+    /// The worker said so in an answer; its gauges would tell it a moment later.
+    pub fn set_draining(&mut self, draining: bool) {
+        if let Some(status) = &mut self.status {
+            status.draining = draining;
+        }
     }
 
     /// The worker confirmed a new budget; its gauges would tell it a moment later.
@@ -170,9 +177,9 @@ impl View {
                     revision: residency.revision.clone(),
                     dtype: residency.dtype.clone(),
                     device: bytes.map(|bytes| bytes.device.clone()).unwrap_or_default(),
-                    bytes: bytes.map_or(0, |bytes| bytes.weights + bytes.cache + bytes.workspace),
+                    bytes: bytes.map_or(0, charged),
                     stage: stage(residency.state()),
-                    busy: residency.in_flight + residency.queued,
+                    busy: residency.in_flight.saturating_add(residency.queued),
                     pinned: residency.pinned,
                     loaded_at,
                     last_used_at: residency.last_used_ms_ago.map_or(loaded_at, |ago| at(Some(ago))),
@@ -193,6 +200,11 @@ impl View {
 fn rate(residency: &Residency) -> f64 {
     let since_s = residency.loaded_ms_ago.unwrap_or(0).max(1_000) as f64 / 1e3;
     residency.requests_per_second.unwrap_or(residency.requests as f64 / since_s)
+}
+
+/// A worker's figures are believed only so far that their sum cannot overflow.
+fn charged(bytes: &proto::DeviceBytes) -> u64 {
+    bytes.weights.saturating_add(bytes.cache).saturating_add(bytes.workspace)
 }
 
 fn stage(state: ResidencyState) -> Stage {

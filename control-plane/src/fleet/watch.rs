@@ -12,7 +12,7 @@ use tonic::Streaming;
 use super::{Change, Fleet, Link, Settings, Worker};
 
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(2);
 
 /// Why a watch ended.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,8 @@ enum WatchEnd {
     Closed,
     #[error("an event is missing from the status stream")]
     Gap,
+    #[error("the status stream began without a snapshot")]
+    NoSnapshot,
     #[error("no sign of life for too long")]
     Silent,
 }
@@ -35,10 +37,12 @@ pub(super) async fn watch(fleet: Weak<Fleet>, worker: Arc<Worker>, settings: Set
         let Some(fleet) = fleet.upgrade() else { return };
         if matches!(end, WatchEnd::Gap) {
             tracing::warn!(worker = worker.id(), "{end}; watching anew");
-            continue;
-        }
-        if worker.view().link != Link::Connecting && lose(&fleet, &worker) {
+        } else if worker.view().link != Link::Connecting && lose(&fleet, &worker) {
             tracing::warn!(worker = worker.id(), "worker lost: {end}");
+        }
+        if matches!(end, WatchEnd::Silent) {
+            // When a connection breaks, its calls end by themselves; those of a silent process would wait for it.
+            worker.raise_fence();
         }
         drop(fleet);
         let jitter = rand::random_range(0.5..1.0);
@@ -48,7 +52,7 @@ pub(super) async fn watch(fleet: Weak<Fleet>, worker: Arc<Worker>, settings: Set
 }
 
 fn lose(fleet: &Fleet, worker: &Worker) -> bool {
-    let changed = worker.view().set_link(Link::Lost, Instant::now());
+    let changed = worker.set_link(Link::Lost, Instant::now());
     if changed {
         fleet.publish(Change::Gauges { worker: worker.index });
     }
@@ -78,8 +82,14 @@ async fn follow(
         if event.sequence != expected {
             return WatchEnd::Gap;
         }
+        if expected == 1 && !matches!(event.change, Some(Told::Snapshot(_))) {
+            return WatchEnd::NoSnapshot;
+        }
         expected += 1;
-        *back_off = FIRST_BACK_OFF;
+        if expected > 2 {
+            // It goes on beyond the snapshot.
+            *back_off = FIRST_BACK_OFF;
+        }
         let Some(fleet) = fleet.upgrade() else { return WatchEnd::Closed };
         for change in apply(worker, event) {
             fleet.publish(change);
@@ -97,7 +107,7 @@ async fn next(
     if let Ok(answer) = timeout(settings.suspect_after, events.message()).await {
         return answer?.ok_or(WatchEnd::Closed);
     }
-    if worker.view().set_link(Link::Suspect, Instant::now()) {
+    if worker.set_link(Link::Suspect, Instant::now()) {
         tracing::warn!(worker = worker.id(), "worker is silent");
         if let Some(fleet) = fleet.upgrade() {
             fleet.publish(Change::Gauges { worker: worker.index });
@@ -117,6 +127,10 @@ fn apply(worker: &Worker, event: StatusEvent) -> Vec<Change> {
     match event.change {
         Some(Told::Snapshot(status)) => {
             tracing::info!(worker = status.worker_id, version = status.version, "worker connected");
+            if !view.incarnation().is_empty() && view.incarnation() != status.incarnation {
+                // Another process: what the one before was sent is lost, whatever the connection looks like.
+                worker.raise_fence();
+            }
             view.snapshot(status, now);
             changes.push(Change::Worker { worker: index });
         }
@@ -141,7 +155,9 @@ fn apply(worker: &Worker, event: StatusEvent) -> Vec<Change> {
         // A kind that a newer worker knows; its sequence number still counts.
         None => {}
     }
-    if view.status.is_some() && view.set_link(Link::Up, now) && changes.is_empty() {
+    let is_known = view.status.is_some();
+    drop(view);
+    if is_known && worker.set_link(Link::Up, now) && changes.is_empty() {
         changes.push(Change::Gauges { worker: index });
     }
     changes

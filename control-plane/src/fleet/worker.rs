@@ -3,19 +3,21 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use proto::worker_client::WorkerClient;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 use tonic::{
+    Status,
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint, Error},
 };
 
-use super::{Address, View, WorkerToken, token::Authorize};
+use super::{Address, Supervision, View, WorkerToken, token::Authorize};
 use crate::placement;
 
 /// How the control plane sees the way to a worker.
@@ -53,6 +55,44 @@ pub struct Worker {
     client: Client,
     view: Mutex<View>,
     in_flight: AtomicU32,
+    standing: watch::Sender<Standing>,
+    /// Of a process that is kept running here.
+    supervision: Option<Arc<Supervision>>,
+    /// Ends its watch.
+    pub(super) stop: CancellationToken,
+    /// It has left the list of workers and gets no new work.
+    retired: AtomicBool,
+}
+
+/// What calls under way have to know of their worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standing {
+    link: Link,
+    /// Grows when what was sent before is given up: its answers are not believed any more.
+    fence: u64,
+}
+
+/// Holds for calls that were sent before the worker was given up.
+pub(super) struct Fence {
+    standing: watch::Receiver<Standing>,
+    at: u64,
+}
+
+impl Fence {
+    /// The call's outcome, unless the worker is given up first.
+    pub(super) async fn guard<T>(
+        &mut self,
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        let at = self.at;
+        tokio::select! {
+            biased;
+            _ = self.standing.wait_for(|standing| standing.fence != at) => {
+                Err(Status::unavailable("the worker was given up"))
+            }
+            outcome = call => outcome,
+        }
+    }
 }
 
 impl Worker {
@@ -77,7 +117,66 @@ impl Worker {
             client,
             view: Mutex::new(View::new(Instant::now())),
             in_flight: AtomicU32::new(0),
+            standing: watch::Sender::new(Standing { link: Link::Connecting, fence: 0 }),
+            supervision: address.supervision.clone(),
+            stop: CancellationToken::new(),
+            retired: AtomicBool::new(false),
         })
+    }
+
+    /// The name it is configured by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Of a process that is kept running here.
+    pub fn supervision(&self) -> Option<&Arc<Supervision>> {
+        self.supervision.as_ref()
+    }
+
+    /// Whether it left the list of workers and only ends what it has.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_retired(&self, retired: bool) {
+        self.retired.store(retired, Ordering::Relaxed);
+    }
+
+    /// Whether the link changed.
+    pub(super) fn set_link(&self, link: Link, now: Instant) -> bool {
+        let changed = self.view().set_link(link, now);
+        self.standing.send_if_modified(|standing| {
+            let moves = standing.link != link;
+            standing.link = link;
+            moves
+        });
+        changed
+    }
+
+    /// Gives up everything that was sent so far.
+    pub(super) fn raise_fence(&self) {
+        self.standing.send_modify(|standing| standing.fence += 1);
+    }
+
+    pub(super) fn fence(&self) -> Fence {
+        let mut standing = self.standing.subscribe();
+        let at = standing.borrow_and_update().fence;
+        Fence { standing, at }
+    }
+
+    /// The call's outcome, unless the worker falls silent first.
+    pub async fn while_up<T>(
+        &self,
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        let mut standing = self.standing.subscribe();
+        tokio::select! {
+            outcome = call => outcome,
+            _ = standing.wait_for(|standing| standing.link != Link::Up) => {
+                Err(Status::unavailable("the worker fell silent"))
+            }
+        }
     }
 
     /// The id it says, or the name it is configured by.
@@ -105,6 +204,10 @@ impl Worker {
 
     /// Its link as placement sees it; one lost for less than `grace` is expected back.
     pub fn link(&self, grace: Duration) -> placement::Link {
+        let is_given_up = self.supervision.as_ref().is_some_and(|process| process.is_given_up());
+        if self.is_retired() || is_given_up {
+            return placement::Link::Down;
+        }
         self.view().link(grace)
     }
 
@@ -113,10 +216,11 @@ impl Worker {
         grace: Duration,
         clock: &impl Fn(Instant) -> u64,
     ) -> placement::Worker {
+        let link = self.link(grace);
         let view = self.view();
         placement::Worker {
             index: self.index,
-            link: view.link(grace),
+            link,
             load: view.load().max(self.in_flight()),
             devices: view.devices(),
             residencies: view.residencies(clock),

@@ -142,7 +142,7 @@ pub(super) async fn explain(
 }
 
 fn answer(app: &App, decision: Decision, estimates: Vec<Estimate>) -> ExplainAnswer {
-    let id = |worker: usize| Some(app.fleet.workers()[worker].id());
+    let id = |worker: usize| app.fleet.at(worker).map(|worker| worker.id());
     let (decision, worker, evict, reason) = match decision {
         Decision::Use { worker } => ("use", id(worker), Vec::new(), None),
         Decision::Load { worker, evict } => ("load", id(worker), evict, None),
@@ -179,7 +179,7 @@ struct Looking<'a> {
 
 impl Looking<'_> {
     fn estimate(&self, index: usize, plan: &ModelPlan) -> Estimate {
-        let worker = self.state.workers.get(index);
+        let worker = self.state.workers.iter().find(|known| known.index == index);
         let devices = worker.map(|worker| worker.devices.as_slice()).unwrap_or_default();
         let device = devices.iter().find(|device| device.name == plan.device);
         let reason =
@@ -192,7 +192,7 @@ impl Looking<'_> {
             .collect();
         candidates.sort_by(|a, b| a.regret.regret_s.total_cmp(&b.regret.regret_s));
         Estimate {
-            worker: self.app.fleet.workers()[index].id(),
+            worker: self.app.fleet.at(index).map(|worker| worker.id()).unwrap_or_default(),
             device: plan.device.clone(),
             runnable: reason.is_none(),
             reason,

@@ -201,6 +201,9 @@ async fn prepare(
         priority: run.priority,
         keep_alive_ms: run.keep_alive_ms,
         deadline,
+        // A load may take longer than anybody would wait for an answer; it is over when it stalls.
+        load_patience: run.timeout.is_none().then_some(app.config.deadline),
+        longest: arrived + app.config.max_deadline,
     };
     Ok((job, echo))
 }

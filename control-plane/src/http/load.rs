@@ -54,7 +54,7 @@ pub(super) struct LoadRequest {
     /// What to do when there is no room (default evict).
     #[serde(default)]
     on_conflict: Option<OnConflict>,
-    /// Longest time for the load (default 10m).
+    /// Longest time for the load; absent: it ends when nothing moves for 10m.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "5m")]
     timeout: Option<Span>,
@@ -108,9 +108,10 @@ impl LoadRequest {
             keep_alive_ms: self.keep_alive.map(KeepAlive::milliseconds),
             request_id,
         };
+        let patience = self.timeout.is_none().then_some(app.config.deadline);
         let timeout = self.timeout.map_or(app.config.deadline, |timeout| timeout.0);
         let deadline = arrived + timeout.min(app.config.max_deadline);
-        Ok(Load::new(app.fleet.clone(), request, conflict(self.on_conflict), deadline))
+        Ok(Load::new(app.fleet.clone(), request, conflict(self.on_conflict), deadline, patience))
     }
 }
 

@@ -76,6 +76,8 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/api/intents", get(tasks::intents))
         .route("/api/workers", get(workers::list))
         .route("/api/workers/{id}", patch(workers::patch))
+        .route("/api/workers/{id}/drain", post(workers::drain))
+        .route("/api/workers/{id}/restart", post(workers::restart))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -40,6 +40,8 @@ use crate::tasks::{Named, TASKS, Task};
         tasks_resource::intents,
         workers::list,
         workers::patch,
+        workers::drain,
+        workers::restart,
         health::alive,
         health::ready,
         health::metrics,

@@ -1,6 +1,9 @@
 //! `GET /api/models/status` and its stream: every model on every worker.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     Json,
@@ -27,6 +30,9 @@ use crate::{
     failure::Failure,
     fleet::{Change, Fleet, Worker},
 };
+
+/// Longest pause after a failed load that is told as a time.
+const LONGEST_PAUSE_S: f64 = 365.0 * 86_400.0;
 
 /// Every model on every worker.
 #[derive(Debug, Serialize, ToSchema)]
@@ -81,6 +87,9 @@ pub(super) struct ModelStatus {
     /// What was measured of it on its worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     learned: Option<LearnedCost>,
+    /// When that is, by the server's clock, as RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_at: Option<String>,
     /// Unique on its worker.
     residency_id: String,
     /// Changes on load, unload, pin and drain.
@@ -111,14 +120,22 @@ impl ModelStatus {
         let age = |ago: u64| ago as f64 / 1e3 + since;
         let mut bytes = Bytes::default();
         for device in &residency.bytes {
-            bytes.weights += device.weights;
-            bytes.mapped += device.mapped;
-            bytes.cache += device.cache;
-            bytes.workspace += device.workspace;
-            bytes.measured =
-                device.measured.map(|more| bytes.measured.unwrap_or(0) + more).or(bytes.measured);
+            bytes.weights = bytes.weights.saturating_add(device.weights);
+            bytes.mapped = bytes.mapped.saturating_add(device.mapped);
+            bytes.cache = bytes.cache.saturating_add(device.cache);
+            bytes.workspace = bytes.workspace.saturating_add(device.workspace);
+            bytes.measured = device
+                .measured
+                .map(|more| bytes.measured.unwrap_or(0).saturating_add(more))
+                .or(bytes.measured);
         }
-        bytes.total = bytes.weights + bytes.cache + bytes.workspace;
+        let retry_in_s = residency.retry_in_ms.map(|left| (left as f64 / 1e3 - since).max(0.0));
+        let retry_at = retry_in_s.map(|left| {
+            // A worker that says more than a year says nothing.
+            let at = SystemTime::now() + Duration::from_secs_f64(left.min(LONGEST_PAUSE_S));
+            humantime::format_rfc3339_seconds(at).to_string()
+        });
+        bytes.total = bytes.weights.saturating_add(bytes.cache).saturating_add(bytes.workspace);
         let devices: Vec<&str> =
             residency.bytes.iter().map(|bytes| bytes.device.as_str()).collect();
         Self {
@@ -150,7 +167,8 @@ impl ModelStatus {
                 .error
                 .as_ref()
                 .map(|detail| ErrorBody::from(&Failure::from(detail))),
-            retry_in_s: residency.retry_in_ms.map(|left| (left as f64 / 1e3 - since).max(0.0)),
+            retry_in_s,
+            retry_at,
             learned: residency.learned.clone(),
             residency_id: residency.residency_id.clone(),
             generation: residency.generation,
@@ -212,23 +230,23 @@ impl StatusStreamEvent {
 
     /// `None` when what changed is gone again.
     fn of(fleet: &Fleet, change: Change) -> Option<Self> {
-        let id = |worker: usize| fleet.workers()[worker].id();
+        let id = |worker: usize| fleet.at(worker).map(|worker| worker.id());
         Some(match change {
             Change::Worker { .. } => Self::snapshot(fleet),
             Change::Gauges { worker } => {
-                Self::Worker(Box::new(WorkerRow::of(&fleet.workers()[worker])))
+                Self::Worker(Box::new(WorkerRow::of(fleet.at(worker)?.as_ref())))
             }
             Change::Residency { worker, residency_id } => {
-                let models = models_of(&fleet.workers()[worker]);
+                let models = models_of(fleet.at(worker)?.as_ref());
                 Self::Model(Box::new(
                     models.into_iter().find(|model| model.residency_id == residency_id)?,
                 ))
             }
             Change::ResidencyGone { worker, residency_id, model_id } => {
-                Self::ModelGone { worker: id(worker), residency_id, model_id }
+                Self::ModelGone { worker: id(worker)?, residency_id, model_id }
             }
             Change::Eviction { worker, eviction } => {
-                Self::Eviction { worker: id(worker), eviction }
+                Self::Eviction { worker: id(worker)?, eviction }
             }
         })
     }

@@ -100,7 +100,8 @@ async fn release(
     force: bool,
 ) -> Result<UnloadAnswer, Failure> {
     let request = UnloadModelRequest { model: Some(model.clone()), task: task.to_owned(), force };
-    let reachable = app.fleet.workers().iter().filter(|worker| worker.view().link == Link::Up);
+    let workers = app.fleet.workers();
+    let reachable = workers.iter().filter(|worker| worker.view().link == Link::Up);
     let answers = reachable.map(|worker| release_on(worker, request.clone()));
     let mut answer = UnloadAnswer { unloaded: Vec::new(), bytes_freed: 0 };
     let mut failures = Vec::new();
@@ -126,7 +127,8 @@ async fn release_on(
     worker: &Worker,
     request: UnloadModelRequest,
 ) -> Result<Vec<UnloadedFrom>, Failure> {
-    let answer = worker.client().unload_model(request).await?.into_inner();
+    let mut client = worker.client();
+    let answer = worker.while_up(client.unload_model(request)).await?.into_inner();
     let id = worker.id();
     Ok(answer
         .unloaded

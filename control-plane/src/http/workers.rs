@@ -1,21 +1,30 @@
 //! `/api/workers`: workers, their devices and memory; budgets and drain.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json,
-    extract::{Path, Request, State},
+    extract::{Path, Query, Request, State, rejection::QueryRejection},
 };
 use proto::{ConfigureRequest, Device, DeviceBudget, TaskSupport};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::{App, answer::ErrorAnswer, body, quantities::Size};
+use super::{
+    App,
+    answer::ErrorAnswer,
+    body,
+    quantities::{Size, Span},
+};
 use crate::{
     failure::{Code, Failure},
-    fleet::Worker,
+    fleet::{ProcessRecord, Worker},
     strict,
 };
+
+/// How long a drain is waited for unless the request says otherwise.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// All workers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -58,6 +67,35 @@ pub(super) struct WorkerRow {
     steps_after_disconnect: u64,
     /// The most of any one request; 1 is the step that was under way.
     steps_after_disconnect_max: u64,
+    /// It has left the name that it was found by, and ends what it has.
+    retired: bool,
+    /// Its process; null when it isn't started by this control plane.
+    process: Option<ProcessRow>,
+}
+
+/// The process of a worker that is started here.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct ProcessRow {
+    /// `running`, `restarting` (it ended and is started again after a moment) or `given_up` (it ended too often).
+    state: &'static str,
+    /// Starts after the first.
+    restarts: u64,
+    /// Seconds until it is started by itself; null while it runs.
+    next_start_in_s: Option<f64>,
+    /// How it ended last; null when it never did.
+    last_end: Option<String>,
+}
+
+impl From<ProcessRecord> for ProcessRow {
+    fn from(record: ProcessRecord) -> Self {
+        let left = |at: Instant| at.saturating_duration_since(Instant::now()).as_secs_f64();
+        Self {
+            state: record.state.name(),
+            restarts: record.restarts,
+            next_start_in_s: record.state.next_start().map(left),
+            last_end: record.last_end,
+        }
+    }
 }
 
 impl WorkerRow {
@@ -86,6 +124,8 @@ impl WorkerRow {
             cancelled: gauges.cancelled,
             steps_after_disconnect: gauges.steps_after_disconnect,
             steps_after_disconnect_max: gauges.steps_after_disconnect_max,
+            retired: worker.is_retired(),
+            process: worker.supervision().map(|process| process.record().into()),
         }
     }
 }
@@ -131,21 +171,96 @@ pub(super) async fn patch(
 ) -> Result<Json<WorkerPolicy>, Failure> {
     let body = body::json(request, &app).await?;
     let change: WorkerPatch = strict::read("", Code::InvalidRequest, Some(body.value))?;
-    let worker = app.fleet.worker(&id).ok_or_else(|| {
-        Failure::new(Code::NotFound, format!("there is no worker {id:?}")).with("field", "id")
-    })?;
-    let budgets = budgets(worker, change.budgets.unwrap_or_default())?;
+    let worker = find(&app, &id)?;
+    let budgets = budgets(&worker, change.budgets.unwrap_or_default())?;
     let request = ConfigureRequest { residencies: Vec::new(), budgets, drain: change.drain };
-    let answer = worker.client().configure(request).await?.into_inner();
+    let mut client = worker.client();
+    let answer = worker.while_up(client.configure(request)).await?.into_inner();
     for budget in &answer.budgets {
         worker.view().set_budget(&budget.device, budget.bytes);
     }
+    worker.view().set_draining(answer.draining);
     Ok(Json(WorkerPolicy {
         id,
         budgets: answer.budgets,
         draining: answer.draining,
         kept: answer.kept,
     }))
+}
+
+fn find(app: &App, id: &str) -> Result<Arc<Worker>, Failure> {
+    app.fleet.worker(id).ok_or_else(|| {
+        Failure::new(Code::NotFound, format!("there is no worker {id:?}")).with("field", "id")
+    })
+}
+
+/// How long to wait.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DrainQuery {
+    #[serde(default)]
+    timeout: Option<Span>,
+}
+
+/// A drain, as far as it got.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DrainAnswer {
+    id: String,
+    draining: bool,
+    /// Nothing runs or waits there any more: it may be stopped.
+    empty: bool,
+    /// Requests that still execute there.
+    running: u32,
+    /// Requests of this control plane that it still has.
+    in_flight: u32,
+}
+
+/// Drains a worker
+///
+/// It gets no new work, what waits there runs elsewhere, and what runs there ends. Answers when it is empty or the time is
+/// over; `PATCH` with `"drain": false` ends the drain.
+#[utoipa::path(operation_id = "drain_worker", post, path = "/api/workers/{id}/drain", tag = "workers",
+    params(("id" = String, Path), ("timeout" = Option<String>, Query, description = "How long to wait, such as `5m` (default 60s)")),
+    responses((status = 200, body = DrainAnswer), (status = "4XX", body = ErrorAnswer), (status = "5XX", body = ErrorAnswer)))]
+pub(super) async fn drain(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    query: Result<Query<DrainQuery>, QueryRejection>,
+) -> Result<Json<DrainAnswer>, Failure> {
+    let Query(query) = query.map_err(|error| Failure::invalid("timeout", error.body_text()))?;
+    let worker = find(&app, &id)?;
+    let patience = query.timeout.map_or(DRAIN_TIMEOUT, |timeout| timeout.0);
+    let until = Instant::now() + patience.min(app.config.max_deadline);
+    let drained = app.fleet.drain(&worker, until).await?;
+    let draining = worker.view().status.as_ref().is_some_and(|status| status.draining);
+    Ok(Json(DrainAnswer {
+        id,
+        draining,
+        empty: drained.is_empty,
+        running: drained.running,
+        in_flight: drained.in_flight,
+    }))
+}
+
+/// Restarts a worker that is started here
+///
+/// One that runs is asked to end within its grace and started again; one that was given up is tried again at once.
+#[utoipa::path(operation_id = "restart_worker", post, path = "/api/workers/{id}/restart", tag = "workers",
+    params(("id" = String, Path)),
+    responses((status = 200, body = ProcessRow), (status = "4XX", body = ErrorAnswer)))]
+pub(super) async fn restart(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Json<ProcessRow>, Failure> {
+    let worker = find(&app, &id)?;
+    let process = worker.supervision().ok_or_else(|| {
+        Failure::invalid(
+            "id",
+            "the worker is not started by this control plane, which cannot restart it",
+        )
+    })?;
+    process.restart();
+    Ok(Json(process.record().into()))
 }
 
 fn budgets(worker: &Worker, wanted: BTreeMap<String, Size>) -> Result<Vec<DeviceBudget>, Failure> {

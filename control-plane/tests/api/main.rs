@@ -7,6 +7,7 @@ mod fake_worker;
 
 mod errors;
 mod forms;
+mod garbage;
 mod models;
 mod placing;
 mod streaming;
@@ -76,6 +77,7 @@ impl Server {
                 name: worker.url.clone(),
                 url: worker.url.clone(),
                 token: None,
+                supervision: None,
             })
             .collect();
         let settings = Settings { lost_after: config.lost_after, ..Settings::default() };

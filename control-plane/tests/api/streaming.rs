@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::Request;
 use futures::StreamExt;
-use proto::{QueuedEvent, infer_event::Event};
+use proto::{LoadingEvent, QueuedEvent, infer_event::Event};
 use serde_json::json;
 use tokio::{sync::Notify, time::timeout};
 use tonic::{Code as Grpc, Status};
@@ -152,6 +152,30 @@ async fn a_request_has_a_deadline() {
         .await
         .expect("the work is cancelled")
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_load_that_moves_outlives_the_deadline_and_one_that_stalls_does_not() {
+    let loading = |bytes_done| {
+        event(Event::Loading(LoadingEvent { bytes_done, bytes_total: 9, ..Default::default() }))
+    };
+    let gates: Vec<Arc<Notify>> = (0..4).map(|_| Arc::default()).collect();
+    let slow = gates.iter().zip(1..).flat_map(|(gate, n)| [loading(n), Step::Pause(gate.clone())]);
+    let slow: Vec<Step> = slow.chain([started(), text("upon")]).collect();
+    let script = Script::ready().infer(slow).infer([loading(1), loading(1), Step::Hang]);
+    let (worker, _cancelled) = FakeWorker::start("w", script).await;
+    let server = Server::with(&[&worker], &["--deadline", "1s"]).await;
+    let moving = async {
+        for gate in &gates {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            gate.notify_one();
+        }
+    };
+    let body = story("org/model");
+    let (answer, ()) = tokio::join!(server.infer(&body), moving);
+    assert_eq!(answer.status.as_u16(), 200, "{}", answer.text);
+    let stalled = server.infer(&body).await;
+    assert_eq!((stalled.status.as_u16(), stalled.code().as_str()), (504, "deadline_exceeded"));
 }
 
 #[tokio::test]

@@ -78,6 +78,8 @@ export function worker(models: ModelStatus[]): WorkerRow {
     waiting: 0,
     generated_tokens: 0,
     cancelled: 0,
+    retired: false,
+    process: { state: "running", restarts: 0 },
     devices: [
       {
         name: "cpu",

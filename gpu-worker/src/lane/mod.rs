@@ -4,6 +4,7 @@
 //! Every panic of libtorch is caught here, in [`guarded`], and nowhere else.
 
 mod load;
+mod pace;
 mod peaks;
 pub mod scheduler;
 mod threads;
@@ -15,7 +16,7 @@ use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
     },
@@ -32,11 +33,12 @@ use self::{
 };
 pub use self::{
     load::{LoadSpec, LoadStage, Loaded, Measured},
+    pace::Pace,
     peaks::{StepPeak, StepPeaks},
 };
 use crate::{
     failure::{Code, Failure},
-    memory::{allocator, peak::Peak, shim},
+    memory::{allocator, cuda_errors, peak::Peak, shim},
     tasks::{Job, JobCount, Pipeline, Pipelines},
 };
 
@@ -64,6 +66,14 @@ pub struct LaneGauges {
     pub running: AtomicUsize,
     /// Bytes of caches in use.
     pub cache_bytes: AtomicU64,
+    pace: Mutex<Pace>,
+}
+
+impl LaneGauges {
+    /// How fast jobs end.
+    pub fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The owner of a running lane. Dropping it lets the lane end.
@@ -137,7 +147,7 @@ impl LaneHandle {
             let failure = Failure::new(Code::Overloaded, "too many requests wait for this model");
             return Err(failure
                 .number("limit", QUEUE_BOUND as u64)
-                .retry_after(Duration::from_secs(1)));
+                .retry_after(self.gauges.pace().wait(QUEUE_BOUND, Instant::now())));
         }
         Ok(count)
     }
@@ -252,8 +262,9 @@ impl LaneBody {
         if let Err(failure) = stepped.and_then(|ended| ended) {
             tracing::error!(lane = self.id, %failure, "a step failed");
             pipeline.abort_step(&failure);
+            // A lost device answers nothing any more, so it is looked at first.
+            check_device(self.device, &failure);
             release_cached();
-            check_device(self.device);
         } else if shape.tokens > 0 && bytes > 0 && peaks.see(shape, bytes) {
             (self.measured)(shape, bytes);
         }
@@ -279,20 +290,19 @@ impl LaneBody {
     }
 }
 
-/// Exit status of a worker whose GPU can no longer be used by this process.
-const POISONED_DEVICE: i32 = 76;
-
-/// After an error on a GPU: one small computation tells whether only that request failed or the whole context is lost.
-/// A lost one does not come back in this process, so the worker ends and its supervisor starts another.
-fn check_device(device: Device) {
+/// After an error on a GPU: its text, or one small computation, tells whether only that request failed or the whole
+/// context is lost. A lost one ends the worker.
+fn check_device(device: Device, failure: &Failure) {
     let Device::Cuda(index) = device else { return };
-    let canary = guarded(Code::InferenceFailed, || {
-        let sum = Tensor::ones([8], (Kind::Float, device)).sum(Kind::Float).double_value(&[]);
-        shim::synchronize(index).is_ok() && (sum - 8.0).abs() < 1e-6
-    });
-    if !matches!(canary, Ok(true)) {
-        tracing::error!(index, "the CUDA context is lost; the worker ends");
-        std::process::exit(POISONED_DEVICE);
+    let works = || {
+        let canary = guarded(Code::InferenceFailed, || {
+            let sum = Tensor::ones([8], (Kind::Float, device)).sum(Kind::Float).double_value(&[]);
+            shim::synchronize(index).is_ok() && (sum - 8.0).abs() < 1e-6
+        });
+        matches!(canary, Ok(true))
+    };
+    if cuda_errors::is_lost(&failure.message, works) {
+        cuda_errors::end_worker(&format!("cuda:{index}"), &failure.message);
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod allocator;
 pub mod cuda;
+pub mod cuda_errors;
 pub mod nvml;
 pub mod openmp;
 pub mod parallel;

@@ -24,7 +24,9 @@ pub fn for_each<J: Send, S: Default, E: Send>(
     };
     let n_threads = thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
     thread::scope(|scope| {
-        let others: Vec<_> = (1..n_threads).map(|_| scope.spawn(drain)).collect();
+        // Where no further thread can be had, those that there are do it all.
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, drain).ok();
+        let others: Vec<_> = (1..n_threads).map_while(spawn).collect();
         let own = drain();
         others.into_iter().fold(own, |answer, other| {
             // A panic goes on in the thread that waits, where it is caught.

@@ -70,6 +70,7 @@ impl LoadState {
             bytes_total: self.bytes_total,
             tensors_done: self.tensors_done,
             tensors_total: self.tensors_total,
+            bytes_per_second: self.bytes_per_second,
             eta_s: self.eta_s(),
             evicting: self.evicting.clone(),
         }

@@ -52,6 +52,15 @@ struct Came {
     took: Duration,
 }
 
+impl LoadJob {
+    /// Resolves when nobody waits for the load any more.
+    async fn abandoned(&self) {
+        while self.users.load(Ordering::Acquire) > 0 {
+            tokio::time::sleep(PROGRESS_EVERY).await;
+        }
+    }
+}
+
 struct SpecParts {
     architecture: &'static crate::models::Architecture,
     kind: crate::models::ModelKind,
@@ -109,7 +118,11 @@ impl Residencies {
     async fn load(&self, job: LoadJob) -> Result<Came, Failure> {
         let place = self.0.load_queue.enter(job.number, &job.progress);
         self.notify();
-        let slot = self.0.load_slots.acquire().await;
+        let slot = tokio::select! {
+            slot = self.0.load_slots.acquire() => slot,
+            // Whom nobody waits for leaves the queue.
+            () = job.abandoned() => return Err(abandoned()),
+        };
         drop(place);
         let _slot =
             slot.map_err(|_| Failure::new(Code::Draining, "this worker loads nothing new"))?;
@@ -177,16 +190,11 @@ impl Residencies {
             });
             residencies.notify();
         };
-        let abandoned = async {
-            while job.users.load(Ordering::Acquire) > 0 {
-                tokio::time::sleep(PROGRESS_EVERY).await;
-            }
-        };
         let report: &(dyn Fn(crate::hub::DownloadProgress) + Send + Sync) =
             if is_here { &|_| {} } else { &report };
         tokio::select! {
             files = repository.fetch_all(&job.facts.weight_files, report) => Ok(files?),
-            () = abandoned => Err(self::abandoned()),
+            () = job.abandoned() => Err(abandoned()),
         }
     }
 
@@ -252,7 +260,37 @@ fn abandoned() -> Failure {
 struct Reporter {
     progress: Arc<watch::Sender<LoadState>>,
     residencies: Residencies,
-    last: std::sync::Mutex<Option<Instant>>,
+    last: std::sync::Mutex<Option<Told>>,
+}
+
+/// What was passed on last.
+#[derive(Clone, Copy)]
+struct Told {
+    at: Instant,
+    bytes: u64,
+    /// Bytes a second, smoothed.
+    rate: Option<f64>,
+}
+
+impl Told {
+    /// Weight of the newest stretch in the rate.
+    const NEWEST: f64 = 0.3;
+
+    fn next(last: Option<Self>, bytes: u64, at: Instant) -> Self {
+        let stretch = last.map(|last| {
+            let seconds = at.saturating_duration_since(last.at).as_secs_f64();
+            (last.rate, bytes.saturating_sub(last.bytes) as f64, seconds)
+        });
+        let rate = match stretch {
+            Some((before, bytes, seconds)) if seconds > 0.0 => {
+                let newest = bytes / seconds;
+                Some(before.map_or(newest, |known| known + Self::NEWEST * (newest - known)))
+            }
+            Some((before, ..)) => before,
+            None => None,
+        };
+        Self { at, bytes, rate }
+    }
 }
 
 impl Reporter {
@@ -276,18 +314,37 @@ impl Reporter {
     fn reading(&self, progress: LoadProgress) {
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let is_edge = last.is_none() || progress.bytes_done >= progress.bytes_total;
-        if !is_edge && last.is_some_and(|at| at.elapsed() < PROGRESS_EVERY) {
+        if !is_edge && last.is_some_and(|told| told.at.elapsed() < PROGRESS_EVERY) {
             return;
         }
-        *last = Some(Instant::now());
+        let told = Told::next(*last, progress.bytes_done, Instant::now());
+        *last = Some(told);
         self.progress.send_modify(|state| {
             state.state = ResidencyState::Loading;
             state.bytes_done = progress.bytes_done;
             state.bytes_total = progress.bytes_total;
             state.tensors_done = progress.tensors_done;
             state.tensors_total = progress.tensors_total;
-            state.bytes_per_second = None;
+            state.bytes_per_second = told.rate;
         });
         self.residencies.notify();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_of_the_last_stretches() {
+        let start = Instant::now();
+        let mut told = Told::next(None, 0, start);
+        assert_eq!(told.rate, None);
+        for second in 1..20 {
+            told = Told::next(Some(told), second * 1_000, start + Duration::from_secs(second));
+        }
+        assert!((told.rate.unwrap() - 1_000.0).abs() < 1e-6);
+        let still = Told::next(Some(told), told.bytes, told.at + Duration::from_secs(1));
+        assert!(still.rate.unwrap() < 1_000.0);
     }
 }

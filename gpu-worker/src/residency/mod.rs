@@ -49,7 +49,11 @@ pub use self::{
     policy::{Dtype, ModelPolicy},
     release::Released,
 };
-use crate::{lane::scheduler::Scheduler, tasks::Counters};
+use crate::{
+    failure::{Code, Failure},
+    lane::scheduler::Scheduler,
+    tasks::{Counters, Task},
+};
 
 /// Heavy loads at once; more would only share the disk.
 const LOADS_AT_ONCE: usize = 2;
@@ -89,6 +93,8 @@ struct Shared {
     held: OnceLock<Held>,
     changed: watch::Sender<u64>,
     started: Instant,
+    /// True while the worker admits nothing new.
+    drains: watch::Sender<bool>,
     counters: Arc<Counters>,
 }
 
@@ -157,6 +163,7 @@ impl Residencies {
             held: OnceLock::new(),
             changed: watch::Sender::new(0),
             started: Instant::now(),
+            drains: watch::Sender::new(false),
             counters: Arc::default(),
         }))
     }
@@ -273,6 +280,7 @@ impl Residencies {
             state.drain_reason = reason;
         }
         drop(state);
+        self.0.drains.send_replace(true);
         self.notify();
     }
 
@@ -283,8 +291,23 @@ impl Residencies {
             state.draining = false;
             state.drain_reason = "";
         }
+        let draining = state.draining;
         drop(state);
+        self.0.drains.send_replace(draining);
         self.notify();
+    }
+
+    /// The future's result, unless the worker begins to drain first: then what waits is handed back.
+    pub async fn unless_draining<T>(
+        &self,
+        waiting: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut drains = self.0.drains.subscribe();
+        tokio::select! {
+            biased;
+            result = waiting => result,
+            _ = drains.wait_for(|&drains| drains) => Err(draining()),
+        }
     }
 
     pub fn set_budget(&self, bytes: u64) {
@@ -300,6 +323,10 @@ impl Residencies {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn draining() -> Failure {
+    Failure::new(Code::Draining, "this worker admits nothing new")
 }
 
 /// Where the bytes of the device are.

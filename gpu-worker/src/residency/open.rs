@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use proto::{Regret, Residency, Victim};
@@ -103,7 +103,7 @@ impl Residencies {
         let now = Instant::now();
         let mut state = self.lock();
         if state.draining {
-            return Err(Failure::new(Code::Draining, "this worker admits nothing new"));
+            return Err(super::draining());
         }
         state.demands.count(&key.model_id, self.seconds(now));
         if wanted.pin {
@@ -126,9 +126,7 @@ impl Residencies {
                     return Err(failure.retry_after(Duration::from_millis(200)));
                 }
                 Phase::Failed { failure, retry_at } if *retry_at > now => {
-                    let mut failure = failure.clone();
-                    failure.retry_after = Some(retry_at.duration_since(now));
-                    return Err(failure);
+                    return Err(retry_later(failure, retry_at.duration_since(now)));
                 }
                 Phase::Failed { .. } => earlier_failures = state.entries.remove(position).failures,
             }
@@ -270,4 +268,10 @@ impl Residencies {
             .texts("holders", holders.collect())
             .retry_after(Duration::from_secs(1)))
     }
+}
+
+/// The failure of an earlier load, with the time from which a new one is admitted.
+fn retry_later(failure: &Failure, left: Duration) -> Failure {
+    let at = humantime::format_rfc3339_seconds(SystemTime::now() + left).to_string();
+    failure.clone().text("retry_at", at).retry_after(left)
 }

@@ -61,7 +61,8 @@ pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEve
                         break outcome.clone();
                     }
                     yield event(loading(&state));
-                    within(deadline, changed(&mut progress)).await?;
+                    let changed = shared.residencies.unless_draining(changed(&mut progress));
+                    within(deadline, changed).await?;
                 };
                 call.load = Some(arrived.elapsed());
                 match outcome {
@@ -81,7 +82,8 @@ pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEve
                 Err(_) if has_started => within(deadline, async { Ok(inbox.next().await) }).await?,
                 Err(_) => {
                     yield event(call.queued(&lane));
-                    within(deadline, async { Ok(inbox.next().await) }).await?
+                    let next = async { Ok(inbox.next().await) };
+                    within(deadline, shared.residencies.unless_draining(next)).await?
                 }
             };
             match next {
@@ -91,6 +93,7 @@ pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEve
                 }
                 Some(Event::Token(token)) => yield event(Kind::Token(token)),
                 Some(Event::Made(made, timing)) => {
+                    lane.gauges.pace().ended(lane.gauges.jobs.load(Ordering::Acquire) > 1, Instant::now());
                     let finish = call.finish.take().ok_or_else(|| Failure::new(Code::InferenceFailed, "two results"))?;
                     let output = finish(made)?;
                     lease.served(None);

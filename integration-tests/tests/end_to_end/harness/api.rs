@@ -1,6 +1,6 @@
 //! A client of the HTTP API whose answers are looked at as JSON.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
 use serde_json::Value;
@@ -96,22 +96,22 @@ impl Api {
         self.events(self.request(Method::GET, "/api/models/status/stream")).await
     }
 
-    /// Waits until the live status says that the worker answers.
-    pub async fn worker_up(&self) {
-        let is_up = |worker: &Value| worker["link"] == "up";
+    /// Waits until the live status says that every worker answers.
+    pub async fn workers_up(&self) {
         let mut status = self.status_stream().await;
-        loop {
+        let mut links = BTreeMap::new();
+        while links.is_empty() || links.values().any(|link| link != "up") {
             let event = status.next().await.expect("the status goes on");
-            let up = match event.name.as_str() {
+            let told = match event.name.as_str() {
                 "snapshot" => {
-                    event.data["workers"].as_array().is_some_and(|all| all.iter().all(is_up))
+                    // A worker may have got another name.
+                    links.clear();
+                    event.data["workers"].as_array().expect("a list").clone()
                 }
-                "worker" => is_up(&event.data),
-                _ => false,
+                "worker" => vec![event.data],
+                _ => Vec::new(),
             };
-            if up {
-                return;
-            }
+            links.extend(told.iter().map(|w| (w["id"].to_string(), w["link"].clone())));
         }
     }
 }

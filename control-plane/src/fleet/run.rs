@@ -130,7 +130,7 @@ impl Run {
         let mut input = self.job.input.clone();
         let opened = timeout_at(self.chooser.deadline(), async {
             self.blobs.upload(&worker, &mut input).await?;
-            worker.client().infer(self.request(input, victims)).await
+            worker.client().infer(telemetry::call(self.request(input, victims))).await
         });
         match opened.await.map_err(|_| deadline_exceeded())? {
             Ok(answer) => {
@@ -190,7 +190,7 @@ impl Run {
                 self.lost(tonic::Status::unavailable("the stream ended without a result")).await
             }
             Err(status) if *started => {
-                tracing::warn!(worker = seat.worker().id(), request_id = self.job.request_id, %status, "failed");
+                tracing::warn!(worker = seat.worker().id(), %status, "failed");
                 Err(Failure::from(&status))
             }
             Err(status) => self.lost(status).await,

@@ -44,6 +44,9 @@ pub struct Spawner {
     /// Such as `80%`; absent: the worker's own.
     pub memory_budget: Option<String>,
     pub gomp_spincount: u64,
+    pub log_json: bool,
+    /// Where they send their traces.
+    pub otlp_endpoint: Option<String>,
     /// Between SIGTERM and SIGKILL.
     pub grace: Duration,
 }
@@ -91,6 +94,12 @@ impl Spawner {
         }
         if let Some(budget) = &self.memory_budget {
             command.args(["--memory-budget", budget]);
+        }
+        if self.log_json {
+            command.arg("--log-json");
+        }
+        if let Some(endpoint) = &self.otlp_endpoint {
+            command.args(["--otlp-endpoint", endpoint]);
         }
         // A socket in a private folder needs no token; one in the environment is for workers elsewhere.
         command.env_remove("ANYMODEL_WORKER_TOKEN");

@@ -284,6 +284,7 @@ mod tests {
             arrived: Instant::now(),
             submitted: Instant::now(),
             deadline: None,
+            span: tracing::Span::none(),
             count: JobCount::new(&Arc::new(AtomicUsize::new(0))),
             counters: Arc::new(Counters::default()),
             has_ended: false,

@@ -30,6 +30,8 @@ pub struct Job {
     pub deadline: Option<Instant>,
     /// Counts the job for as long as it lives.
     pub count: JobCount,
+    /// Lasts until the job has ended.
+    pub span: tracing::Span,
     pub counters: Arc<Counters>,
     /// Its last event is out; whoever closes the stream from here on cancels nothing.
     pub has_ended: bool,

@@ -12,6 +12,7 @@ mod evictions;
 mod grpc;
 mod grpc_limits;
 mod harness;
+mod observing;
 mod parity_pictures;
 mod parity_text;
 mod parity_vectors;

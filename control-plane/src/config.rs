@@ -120,6 +120,10 @@ pub struct Config {
     #[arg(long, env = "ANYMODEL_LOG_JSON")]
     pub log_json: bool,
 
+    /// Where traces go by OTLP over gRPC, such as http://127.0.0.1:4317 [default: nowhere]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
     /// Print the OpenAPI document and exit
     #[arg(long)]
     pub print_openapi: bool,

@@ -133,6 +133,8 @@ fn spawner(config: &Config, devices: &Devices) -> Result<Spawner, ServeError> {
         hubs: config.hub.clone(),
         memory_budget: config.memory_budget.clone(),
         gomp_spincount: config.gomp_spincount,
+        log_json: config.log_json,
+        otlp_endpoint: config.otlp_endpoint.clone(),
         grace: config.shutdown_grace,
         restarts: RestartPolicy {
             limit: config.restart_limit,

@@ -1,6 +1,6 @@
 //! The program: reads its command line, listens, and serves until it is told to stop.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
@@ -9,7 +9,6 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let config = Config::parse();
@@ -17,17 +16,36 @@ fn main() -> ExitCode {
         println!("{}", http::openapi_json());
         return ExitCode::SUCCESS;
     }
-    start_log(config.log_json);
-    match serve(config) {
-        Ok(()) => ExitCode::SUCCESS,
+    match start(config) {
+        Ok(code) => code,
         Err(error) => {
-            tracing::error!("{error:#}");
+            eprintln!("control-plane: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-#[tokio::main]
+fn start(config: Config) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let _entered = runtime.enter();
+    let telemetry = telemetry::start(&telemetry::Settings {
+        service: "control-plane",
+        instance: &config.listen,
+        filter: "info",
+        json: config.log_json,
+        otlp_endpoint: config.otlp_endpoint.as_deref(),
+    })?;
+    let code = match runtime.block_on(serve(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    };
+    telemetry.stop();
+    Ok(code)
+}
+
 async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(&config.listen)
         .await
@@ -41,18 +59,4 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
     };
     run(listener, config, shutdown).await.context("the server ended")
-}
-
-fn start_log(json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours)
-        .with_writer(std::io::stderr);
-    if json {
-        log.json().init();
-    } else {
-        log.init();
-    }
 }

@@ -1,7 +1,7 @@
 //! The worker's flags. Each has an environment variable: its name in capitals behind `ANYMODEL_`, or the Hub's own.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
@@ -67,6 +67,14 @@ pub struct Config {
     /// Where to serve Prometheus figures; default: nowhere.
     #[arg(long, env = "ANYMODEL_METRICS_LISTEN")]
     pub metrics_listen: Option<SocketAddr>,
+
+    /// Lines of JSON instead of text in the log.
+    #[arg(long, env = "ANYMODEL_LOG_JSON")]
+    pub log_json: bool,
+
+    /// Where traces go by OTLP over gRPC, such as `http://127.0.0.1:4317`; default: nowhere.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
 
     /// Folder of the Hub's cache, shared with Python; default: `~/.cache/huggingface`.
     #[arg(long, env = "HF_HOME")]
@@ -213,6 +221,15 @@ impl Bound {
 pub enum DeviceName {
     Cpu,
     Cuda(usize),
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
 }
 
 impl FromStr for DeviceName {

@@ -1,6 +1,6 @@
 //! The worker's program: flags, logs, signals.
 
-use std::{io::IsTerminal, process::ExitCode, time::Instant};
+use std::{process::ExitCode, time::Instant};
 
 use anyhow::Context;
 use clap::Parser;
@@ -17,7 +17,6 @@ use gpu_worker::{
     rpc::{self, Blobs, Identity, Service, Token},
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     // Before anything asks libtorch about CUDA, and before any thread exists.
@@ -27,24 +26,13 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let config = Config::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,hyper=warn")),
-        )
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
     // libtorch's panics bring pages of C++ frames; the first line is what is worth reading.
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.payload_as_str().unwrap_or("a panic");
         let at = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(at, "{}", text.lines().next().unwrap_or_default());
     }));
-    match cuda {
-        Ok(found) => tracing::debug!(?found, "libtorch is there"),
-        Err(error) => tracing::warn!(error = ?error, "CUDA cannot be used"),
-    }
-    match run(config) {
+    match run(config, cuda) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("gpu-worker: {error:#}");
@@ -53,12 +41,33 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: Config) -> anyhow::Result<ExitCode> {
+fn run(
+    config: Config,
+    cuda: Result<cuda::Preload, cuda::PreloadError>,
+) -> anyhow::Result<ExitCode> {
+    let worker_id = config
+        .worker_id
+        .clone()
+        .unwrap_or_else(|| format!("{}-{}", config.device, std::process::id()));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config))
+    let _entered = runtime.enter();
+    let telemetry = telemetry::start(&telemetry::Settings {
+        service: "gpu-worker",
+        instance: &worker_id,
+        filter: "info,hyper=warn",
+        json: config.log_json,
+        otlp_endpoint: config.otlp_endpoint.as_deref(),
+    })?;
+    match cuda {
+        Ok(found) => tracing::debug!(?found, "libtorch is there"),
+        Err(error) => tracing::warn!(error = ?error, "CUDA cannot be used"),
+    }
+    let served = runtime.block_on(serve(config, worker_id));
+    telemetry.stop();
+    served
 }
 
-async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+async fn serve(config: Config, worker_id: String) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         config.listen.is_loopback() || config.worker_token.is_some(),
         "listening beyond loopback needs --worker-token"
@@ -75,10 +84,6 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     })
     .context("the hub could not be set up")?;
     let cores = device.cores;
-    let worker_id = config
-        .worker_id
-        .clone()
-        .unwrap_or_else(|| format!("{}-{}", device.name, std::process::id()));
     let settings = Settings {
         budget: config.memory_budget.of(device.total_bytes),
         keep_alive: config.keep_alive.0,

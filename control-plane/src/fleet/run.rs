@@ -159,7 +159,7 @@ impl Run {
         let mut input = self.job.input.clone();
         let opened = fence.guard(async {
             self.blobs.upload(&worker, &mut input).await?;
-            worker.client().infer(self.request(input, victims)).await
+            worker.client().infer(telemetry::call(self.request(input, victims))).await
         });
         let opened = timeout_at(self.chooser.deadline(), opened);
         match opened.await.map_err(|_| deadline_exceeded())? {
@@ -208,7 +208,7 @@ impl Run {
         let status = match message.await.map_err(|_| deadline_exceeded())? {
             Ok(Some(message)) => {
                 if let Err(failure) = scrutiny.see(&message) {
-                    tracing::error!(worker = seat.worker().id(), request_id = self.job.request_id, %failure, "garbage");
+                    tracing::error!(worker = seat.worker().id(), %failure, "garbage");
                     return Err(failure);
                 }
                 if scrutiny.has_started() {
@@ -235,7 +235,7 @@ impl Run {
         let State::Streaming(current) = &self.state else { return Ok(None) };
         let worker = current.seat.worker().clone();
         if current.scrutiny.has_started() {
-            tracing::warn!(worker = worker.id(), request_id = self.job.request_id, %status, "failed");
+            tracing::warn!(worker = worker.id(), %status, "failed");
             if is_loss(status) {
                 self.fleet.quarantine().strike(self.fingerprint, Instant::now());
             }

@@ -45,6 +45,9 @@ pub struct Spawner {
     /// Such as `80%`; absent: the worker's own.
     pub memory_budget: Option<String>,
     pub gomp_spincount: u64,
+    pub log_json: bool,
+    /// Where they send their traces.
+    pub otlp_endpoint: Option<String>,
     /// Between SIGTERM and SIGKILL.
     pub grace: Duration,
     pub restarts: RestartPolicy,
@@ -120,6 +123,12 @@ impl Spawner {
         if place.sharers > 1 {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             command.arg("--cores").arg(cores.div_ceil(place.sharers).to_string());
+        }
+        if self.log_json {
+            command.arg("--log-json");
+        }
+        if let Some(endpoint) = &self.otlp_endpoint {
+            command.args(["--otlp-endpoint", endpoint]);
         }
         // A socket in a private folder needs no token; one in the environment is for workers elsewhere.
         command.env_remove("ANYMODEL_WORKER_TOKEN");

@@ -4,6 +4,7 @@ use std::{any::Any, time::Instant};
 
 use axum::{
     Router,
+    body::Body,
     extract::{MatchedPath, Request},
     http::{HeaderName, HeaderValue, Method, header},
     middleware::{Next, from_fn},
@@ -17,6 +18,8 @@ use tower_http::{
     },
     cors::{AllowOrigin, Any as AnyOrigin, CorsLayer},
 };
+
+use tracing::Instrument;
 
 use super::answer::FailureCode;
 use crate::{
@@ -71,13 +74,26 @@ async fn identify(mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     request.extensions_mut().insert(RequestId(id.clone()));
 
-    let mut response = next.run(request).await;
+    // The whole answer happens within it, also what a stream makes later.
+    let span = tracing::error_span!(
+        "request",
+        otel.name = format!("{method} {}", path.as_deref().unwrap_or("other")),
+        otel.kind = "server",
+        request_id = id,
+        http.response.status_code = tracing::field::Empty,
+        code = tracing::field::Empty,
+    );
+    telemetry::adopt(&span, request.headers());
+    let response = next.run(request).instrument(span.clone()).await;
 
     let code = response.extensions().get::<FailureCode>().map_or("ok", |code| code.0);
     let milliseconds = arrived.elapsed().as_micros() as f64 / 1e3;
     let status = response.status().as_u16();
     let path = path.as_deref().unwrap_or("other");
-    tracing::info!(request_id = id, %method, path, status, code, milliseconds, "request");
+    span.record("http.response.status_code", status).record("code", code);
+    span.in_scope(|| tracing::info!(%method, path, status, code, milliseconds, "request"));
+    let mut response =
+        response.map(|body| Body::new(telemetry::FollowedBody::new(body, span)));
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -15,6 +15,7 @@ use proto::{
 };
 use tokio::sync::watch;
 use tonic::Status;
+use tracing::{Span, field::Empty};
 
 use super::{EventStream, Shared, departure::Departure};
 use crate::{
@@ -55,6 +56,8 @@ pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEve
                 let Some(mut progress) = lease.progress() else {
                     break call.lane_of(lease)?;
                 };
+                // Lasts as long as this request waits, however far the load was when it came.
+                let _span = tracing::error_span!("load", request_id = call.request_id);
                 let outcome = loop {
                     let state = progress.borrow_and_update().clone();
                     if let Some(outcome) = &state.outcome {
@@ -94,6 +97,7 @@ pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEve
                 Some(Event::Token(token)) => yield event(Kind::Token(token)),
                 Some(Event::Made(made, timing)) => {
                     lane.gauges.pace().ended(lane.gauges.jobs.load(Ordering::Acquire) > 1, Instant::now());
+                    call.tell(&timing);
                     let finish = call.finish.take().ok_or_else(|| Failure::new(Code::InferenceFailed, "two results"))?;
                     let output = finish(made)?;
                     lease.served(None);
@@ -133,6 +137,9 @@ struct Call {
     deadline: Option<Instant>,
     /// Time spent waiting for the load.
     load: Option<Duration>,
+    request_id: String,
+    /// From the hand-over to the lane to the end of the job there.
+    at_lane_span: Span,
 }
 
 impl Call {
@@ -150,6 +157,7 @@ impl Call {
             return Err(Failure::invalid("task", message));
         }
         resolve_media(&mut request, shared)?;
+        let request_id = request.request_id.clone();
         let model = request.model.take().unwrap_or_default();
         let facts = shared.residencies.facts().get(&model.model_id, &model.revision).await?;
         let (task, architecture) = facts.plan(of_input)?;
@@ -183,6 +191,8 @@ impl Call {
             arrived,
             deadline,
             load: None,
+            request_id,
+            at_lane_span: Span::none(),
         })
     }
 
@@ -213,6 +223,13 @@ impl Call {
     ) -> Result<tasks::outbox::Inbox<Event>, Failure> {
         let count = lane.reserve()?;
         let (sender, inbox) = outbox(OUTBOX_BYTES);
+        self.at_lane_span = tracing::error_span!(
+            "lane",
+            request_id = self.request_id,
+            queue_ms = Empty,
+            steps_ms = Empty,
+            tokens = Empty,
+        );
         lane.submit(Job {
             work: self.work.take(),
             tenant: Arc::clone(&self.tenant),
@@ -222,6 +239,7 @@ impl Call {
             submitted: Instant::now(),
             deadline: self.deadline,
             count,
+            span: self.at_lane_span.clone(),
             counters: Arc::clone(shared.residencies.counters()),
             late_steps: 0,
             has_ended: false,
@@ -229,6 +247,16 @@ impl Call {
         // From here on the job counts its own end.
         self.at_lane.store(true, Ordering::Release);
         Ok(inbox)
+    }
+
+    /// How the time at the lane was spent, for its span, which ends here and with the job.
+    fn tell(&mut self, timing: &Timing) {
+        let span = std::mem::replace(&mut self.at_lane_span, Span::none());
+        span.record("queue_ms", timing.queue.as_secs_f64() * 1e3)
+            .record("steps_ms", timing.steps.as_secs_f64() * 1e3)
+            .record("tokens", timing.tokens);
+        let load_ms = self.load.map(|load| load.as_secs_f64() * 1e3);
+        tracing::debug!(queue = ?timing.queue, steps = ?timing.steps, load_ms, "served");
     }
 
     fn queued(&self, lane: &LaneHandle) -> Kind {
@@ -288,9 +316,9 @@ async fn prepare_in_pool(
         .acquire()
         .await
         .map_err(|_| Failure::new(Code::Draining, "the worker stops"))?;
-    let facts = Arc::clone(facts);
-    let prepared =
-        tokio::task::spawn_blocking(move || facts.processor(task)?.prepare(&request)).await;
+    let (facts, span) = (Arc::clone(facts), Span::current());
+    let prepare = move || span.in_scope(|| facts.processor(task)?.prepare(&request));
+    let prepared = tokio::task::spawn_blocking(prepare).await;
     prepared.map_err(|error| {
         tracing::error!(%error, task = task.id, "preparing a request panicked");
         Failure::new(Code::InferenceFailed, "the input could not be prepared")

@@ -195,7 +195,18 @@ impl Worker for Service {
         &self,
         request: Request<InferRequest>,
     ) -> Result<Response<Self::InferStream>, Status> {
-        Ok(Response::new(infer::infer(Arc::clone(&self.0), request.into_inner())))
+        let (metadata, _, message) = request.into_parts();
+        let span = tracing::error_span!(
+            "infer",
+            otel.kind = "server",
+            request_id = message.request_id,
+            task = message.task,
+            model_name = message.model.as_ref().map(|model| model.model_id.as_str()),
+            attempt = message.attempt,
+        );
+        telemetry::adopt(&span, &metadata.into_headers());
+        let events = span.in_scope(|| infer::infer(Arc::clone(&self.0), message));
+        Ok(Response::new(Box::pin(telemetry::FollowedStream::new(events, span))))
     }
 
     async fn put_blob(

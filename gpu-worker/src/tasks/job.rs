@@ -35,6 +35,8 @@ pub struct Job {
     pub deadline: Option<Instant>,
     /// Counts the job for as long as it lives.
     pub count: JobCount,
+    /// Lasts until the job has ended.
+    pub span: tracing::Span,
     pub counters: Arc<Counters>,
     /// Steps in which it took part and which ended after its client had left.
     pub late_steps: u64,

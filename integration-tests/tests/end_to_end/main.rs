@@ -20,6 +20,7 @@ mod grpc_limits;
 mod harness;
 mod kept;
 mod memory;
+mod observing;
 mod parity_pictures;
 mod parity_text;
 mod parity_vectors;

@@ -83,6 +83,7 @@ fn job_of(tenant: &str, values: &[f32], priority: i32) -> (Job, Inbox<Event>) {
         arrived: Instant::now(),
         submitted: Instant::now(),
         deadline: None,
+        span: tracing::Span::none(),
         count: JobCount::new(&Arc::new(AtomicUsize::new(0))),
         counters: Arc::new(Counters::default()),
         late_steps: 0,

@@ -59,7 +59,7 @@ impl Program {
     pub fn start(name: &'static str, prepare: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(binary(name));
         for (variable, _) in std::env::vars_os() {
-            let ours = ["ANYMODEL_", "HF_", "RUST_LOG"];
+            let ours = ["ANYMODEL_", "HF_", "OTEL_", "RUST_LOG"];
             if variable.to_str().is_some_and(|it| ours.iter().any(|start| it.starts_with(start))) {
                 command.env_remove(variable);
             }

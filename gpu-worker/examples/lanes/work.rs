@@ -12,7 +12,7 @@ use gpu_worker::{
     media::Pixels,
     memory::shim,
     tasks::{
-        Counters, Event, Job, Made, Pipelines, Work as JobWork,
+        Counters, Event, Job, Made, Pipelines, StepShape, Work as JobWork,
         batched::{BatchPipeline, Batched},
         outbox::outbox,
     },
@@ -216,6 +216,7 @@ fn in_lane(
             arrived: now,
             submitted: now,
             deadline: None,
+            span: tracing::Span::none(),
             count: handle.reserve().expect("there is room"),
             counters: Arc::clone(&counters),
             late_steps: 0,
@@ -266,6 +267,10 @@ impl Batched for Steps {
 
     fn choose(&self, _: &[&f32]) -> Vec<usize> {
         vec![0]
+    }
+
+    fn shape(&self, _: &[&f32]) -> StepShape {
+        StepShape::default()
     }
 
     fn run(&self, items: &[&f32]) -> Vec<f32> {

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use super::*;
 use crate::tasks::{
-    Counters, Event, Made, Work,
+    Counters, Event, Made, StepShape, Work,
     batched::{BatchPipeline, Batched},
     outbox::{Inbox, outbox},
 };
@@ -44,6 +44,10 @@ impl Batched for Stepper {
 
     fn choose(&self, _: &[&f32]) -> Vec<usize> {
         vec![0]
+    }
+
+    fn shape(&self, _: &[&f32]) -> StepShape {
+        StepShape::default()
     }
 
     fn run(&self, items: &[&f32]) -> Vec<f32> {
@@ -93,6 +97,7 @@ impl Stepping {
             arrived: Instant::now(),
             submitted: Instant::now(),
             deadline: None,
+            span: tracing::Span::none(),
             count: handle.reserve().expect("there is room"),
             counters: Arc::clone(counters),
             late_steps: 0,

@@ -52,7 +52,7 @@ pub use self::{
 use crate::{
     failure::{Code, Failure},
     lane::scheduler::Scheduler,
-    tasks::{Counters, Task},
+    tasks::Counters,
 };
 
 /// Heavy loads at once; more would only share the disk.

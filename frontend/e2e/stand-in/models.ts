@@ -78,6 +78,8 @@ export function worker(models: ModelStatus[]): WorkerRow {
     waiting: 0,
     generated_tokens: 0,
     cancelled: 0,
+    steps_after_disconnect: 0,
+    steps_after_disconnect_max: 0,
     devices: [
       {
         name: "cpu",

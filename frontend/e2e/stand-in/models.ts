@@ -80,6 +80,8 @@ export function worker(models: ModelStatus[]): WorkerRow {
     cancelled: 0,
     retired: false,
     process: { state: "running", restarts: 0 },
+    steps_after_disconnect: 0,
+    steps_after_disconnect_max: 0,
     devices: [
       {
         name: "cpu",

@@ -59,7 +59,8 @@ async fn the_bytes_of_a_torch_archive_are_known_from_a_few_ranges_of_it() {
     // It says what is missing, and nothing but the config was downloaded.
     let failure = facts.plan("feature-extraction").err().unwrap();
     assert_eq!(failure.code, Code::FormatNotSupported);
-    assert_eq!(blobs(&cache).len(), 1);
+    let etag = server.etag(ARCHIVE);
+    assert!(!blobs(&cache).iter().any(|name| name.starts_with(&etag)));
     let ranges = server.content_requests(ARCHIVE);
     let asked = |range: &Option<String>| {
         let range = range.as_ref().and_then(|range| range.strip_prefix("bytes="))?;

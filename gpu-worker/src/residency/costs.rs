@@ -115,6 +115,7 @@ impl Residencies {
         let is_worn_out = baseline.is_beyond(limit) && !state.is_worn_out;
         if is_worn_out {
             state.is_worn_out = true;
+            state.draining = true;
             state.drain_reason = "baseline_growth";
         }
         drop(state);

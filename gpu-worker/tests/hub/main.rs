@@ -7,6 +7,7 @@ mod downloads;
 mod failures;
 mod names;
 mod offline;
+mod plans;
 mod server;
 mod sharing;
 

@@ -11,6 +11,7 @@ mod archive;
 mod machine;
 mod opcodes;
 mod tensors;
+mod values;
 
 #[cfg(test)]
 mod tests;

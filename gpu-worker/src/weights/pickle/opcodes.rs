@@ -3,8 +3,8 @@
 use super::machine::PickleError;
 
 /// One instruction with its argument.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Opcode<'a> {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Opcode<'a> {
     /// Begins a tuple, a list or a dictionary.
     Mark,
     Stop,

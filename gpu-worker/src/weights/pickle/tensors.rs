@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    CheckpointError, Member, PickleError,
-    machine::{self, Id, TensorValue, Value, Values},
+    CheckpointError, Member, PickleError, machine,
+    values::{Id, TensorValue, Value, Values},
 };
 
 /// libtorch's operators work on at most this many dimensions.

@@ -5,12 +5,13 @@
 #[allow(dead_code)]
 mod admission;
 mod system;
+mod worker;
 
 use proptest::{collection::vec, prelude::*};
 use system::{Action, System};
 
 fn any_action(planes: usize, workers: usize) -> impl Strategy<Value = Action> {
-    let model = || 0..system::MODELS;
+    let model = || 0..worker::MODELS;
     prop_oneof![
         3 => (0..planes, 0..workers).prop_map(|(plane, worker)| Action::See { plane, worker }),
         3 => (0..planes, model()).prop_map(|(plane, model)| Action::Decide { plane, model }),
@@ -53,7 +54,7 @@ proptest! {
     #[test]
     fn every_load_settles_after_few_rejections(
         (planes, workers, budget, actions) in any_run(),
-        wanted in vec(0..system::MODELS, 3),
+        wanted in vec(0..worker::MODELS, 3),
     ) {
         let mut system = System::new(planes, workers, budget);
         for action in actions {

@@ -1,17 +1,13 @@
 //! The system under check: workers, control planes, and what each has seen of the others.
 
 use control_plane::placement::{
-    Conflict, Cost, Decision, Device, Fleet, Link, Policy, Residency, Stage, Wish, Worker, decide,
+    Conflict, Cost, Decision, Fleet, Policy, Stage, Wish, Worker, decide,
 };
 
-use crate::admission::{Denial, Holding, admit};
-
-pub const MODELS: usize = 5;
-const MIN_RESIDENCY_MS: u64 = 30_000;
-
-fn bytes(model: usize) -> u64 {
-    [3, 4, 5, 6, 8][model]
-}
+use crate::{
+    admission::{Denial, Holding, admit},
+    worker::{Entry, FakeWorker, MIN_RESIDENCY_MS, bytes, name},
+};
 
 #[derive(Clone, Debug)]
 pub enum Action {
@@ -48,28 +44,6 @@ pub enum Action {
     Pass {
         seconds: u64,
     },
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    id: String,
-    generation: u64,
-    model: usize,
-    stage: Stage,
-    users: u32,
-    pinned: bool,
-    ready_at: u64,
-    last_used_at: u64,
-    /// Victims whose memory it waits for.
-    awaits: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct FakeWorker {
-    entries: Vec<Entry>,
-    /// Changes so far.
-    version: u64,
-    next: u64,
 }
 
 /// A request that is on its way.
@@ -114,7 +88,9 @@ impl System {
             planes: Vec::new(),
             copies: Vec::new(),
         };
-        let seen: Vec<Worker> = (0..workers).map(|worker| system.status(worker)).collect();
+        let seen: Vec<Worker> = (0..workers)
+            .map(|worker| system.workers[worker].status(worker, budget, system.now))
+            .collect();
         let plane =
             Plane { seen, versions: vec![0; workers], sent: None, rejections: 0, got: None };
         system.planes = vec![plane; planes];
@@ -124,7 +100,8 @@ impl System {
     pub fn act(&mut self, action: &Action) {
         match *action {
             Action::See { plane, worker } => {
-                self.planes[plane].seen[worker] = self.status(worker);
+                self.planes[plane].seen[worker] =
+                    self.workers[worker].status(worker, self.budget, self.now);
                 self.planes[plane].versions[worker] = self.workers[worker].version;
             }
             Action::Decide { plane, model } => self.decide(plane, model),
@@ -357,58 +334,4 @@ impl System {
         }
         self.now += 2 * MIN_RESIDENCY_MS;
     }
-
-    /// The worker as it tells itself now.
-    fn status(&self, index: usize) -> Worker {
-        let entries = &self.workers[index].entries;
-        let residency = |entry: &Entry| Residency {
-            id: entry.id.clone(),
-            generation: entry.generation,
-            model_id: name(entry.model),
-            revision: "c0ffee".to_owned(),
-            dtype: "float32".to_owned(),
-            device: "cpu".to_owned(),
-            bytes: bytes(entry.model),
-            stage: entry.stage,
-            busy: entry.users,
-            pinned: entry.pinned,
-            loaded_at: entry.ready_at,
-            last_used_at: entry.last_used_at,
-            min_residency_ms: MIN_RESIDENCY_MS,
-            keep_alive_ms: None,
-            reload_s: Some(bytes(entry.model) as f64),
-            requests_per_second: 0.0,
-            counted_at: self.now,
-            failed_loads: 0,
-            displaced: Vec::new(),
-        };
-        let residencies: Vec<Residency> = entries.iter().map(residency).collect();
-        let taken = residencies.iter().map(|residency| residency.bytes).sum();
-        let devices = vec![Device { name: "cpu".to_owned(), budget: self.budget, taken }];
-        let load = entries.iter().map(|entry| entry.users).sum();
-        Worker { index, link: Link::Up, load, devices, residencies }
-    }
-}
-
-impl Entry {
-    fn holding(&self, now: u64) -> Holding {
-        let held_by = match self.stage {
-            _ if self.pinned => Some("pinned"),
-            Stage::Coming => Some("loading"),
-            Stage::Leaving => Some("releasing"),
-            _ if self.users > 0 => Some("busy"),
-            _ => (now - self.ready_at < MIN_RESIDENCY_MS).then_some("young"),
-        };
-        Holding {
-            id: self.id.clone(),
-            generation: self.generation,
-            bytes: bytes(self.model),
-            promised: self.stage == Stage::Leaving,
-            held_by,
-        }
-    }
-}
-
-fn name(model: usize) -> String {
-    format!("org/{model}")
 }

@@ -152,6 +152,11 @@ impl LaneHandle {
         Ok(count)
     }
 
+    /// Bytes of keys and values in use.
+    pub fn cache_bytes(&self) -> u64 {
+        self.gauges.cache_bytes.load(Ordering::Acquire)
+    }
+
     /// Hands a job over. When the lane has ended, the job's outbox closes without a result.
     pub fn submit(&self, job: Job) {
         let _ = self.commands.send(Command::Run(Box::new(job)));

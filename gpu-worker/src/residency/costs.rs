@@ -103,6 +103,7 @@ impl Residencies {
     /// Measures the idle worker, now that its last model has left, and drains it when it has grown too much.
     pub(super) async fn measure_idle(&self) {
         self.0.facts.forget_unused();
+        let loads = self.lock().next_number;
         let device = self.0.device.clone();
         // Takes tens of milliseconds.
         let measured = tokio::task::spawn_blocking(move || device::idle(&device)).await;
@@ -110,6 +111,10 @@ impl Residencies {
         let held = self.0.held.get().map_or(0, |held| held());
         let limit = self.0.settings.baseline_growth_limit;
         let mut state = self.lock();
+        if state.next_number != loads || !state.is_empty() {
+            // A load began meanwhile: what was measured is not the idle worker.
+            return;
+        }
         state.baseline.see(measured.saturating_sub(held));
         let baseline = state.baseline;
         let is_worn_out = baseline.is_beyond(limit) && !state.is_worn_out;

@@ -139,7 +139,8 @@ pub fn message(device: &DeviceInfo, accounts: Accounts) -> Message {
         baseline_growth_limit_bytes: accounts.baseline_growth_limit,
         ..Message::default()
     };
-    let attributed = accounts.charged + accounts.reserved + accounts.releasing;
+    // What is only reserved is no part of what the process uses; steps give back what they took.
+    let attributed = accounts.weights + accounts.cache_used;
     match device.torch {
         Device::Cuda(index) => match device.status(index) {
             Some(gpu) => Message {

@@ -128,6 +128,11 @@ impl State {
         self.entries.iter().map(Entry::charged).sum()
     }
 
+    /// No residency has any memory.
+    fn is_empty(&self) -> bool {
+        self.entries.iter().all(|entry| matches!(entry.phase, Phase::Failed { .. }))
+    }
+
     fn by_number(&mut self, number: u64) -> Option<&mut Entry> {
         self.entries.iter_mut().find(|entry| entry.number == number)
     }
@@ -253,6 +258,11 @@ impl Residencies {
             mapped: of(|bytes| bytes.mapped),
             cache: of(|bytes| bytes.cache),
             workspace: of(|bytes| bytes.workspace),
+            cache_used: held
+                .iter()
+                .filter_map(|entry| entry.lane())
+                .map(|lane| lane.cache_bytes())
+                .sum(),
             baseline: state.baseline.bytes(),
             baseline_growth: state.baseline.growth(),
             baseline_growth_limit: self.0.settings.baseline_growth_limit,
@@ -344,6 +354,8 @@ pub struct Accounts {
     pub cache: u64,
     /// … and intermediate tensors.
     pub workspace: u64,
+    /// Keys and values that are there.
+    pub cache_used: u64,
     /// What the idle worker used after its last full unload.
     pub baseline: Option<u64>,
     pub baseline_growth: u64,

@@ -161,7 +161,7 @@ impl Residencies {
         while state.evictions.len() > EVICTIONS_KEPT {
             state.evictions.pop_front();
         }
-        state.entries.iter().all(|entry| matches!(entry.phase, Phase::Failed { .. }))
+        state.is_empty()
     }
 
     /// Releases what has been idle past its keep-alive, for as long as the worker lives.

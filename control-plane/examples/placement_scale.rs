@@ -91,7 +91,8 @@ fn residency(worker: usize, place: usize, kind: Kind, random: &mut Random) -> Re
     let mut from = |least: u64, most: u64| least + random.below(most - least);
     let is_alike = kind == Kind::Alike;
     let bytes = if is_alike { 8 * GB } else { from(GB, 16 * GB) };
-    let age = if kind == Kind::HalfYoung && place % 2 == 0 { from(1, 29_000) } else { 900_000 };
+    let age =
+        if kind == Kind::HalfYoung && place.is_multiple_of(2) { from(1, 29_000) } else { 900_000 };
     Residency {
         id: format!("r{place}"),
         generation: 1,

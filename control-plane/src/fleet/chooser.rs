@@ -1,9 +1,6 @@
 //! Finds the worker for one request: decides, waits for room, and decides again after a refusal or a loss.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use proto::{ModelPlan, ModelRef, QueuedEvent, Regret, Victim};
 use serde_json::json;
@@ -14,6 +11,7 @@ use super::{
     Change, Fleet, Link, Worker,
     claims::{Claim, Claimed},
     deadline_exceeded, no_worker,
+    seats::Seat,
 };
 use crate::{
     failure::{Code, Failure, detail_of, is_loss},
@@ -201,7 +199,7 @@ impl Chooser {
             }
         }
         if self.seat.is_none() {
-            self.seat = Some(Seat::take(&self.fleet)?);
+            self.seat = Some(Seat::take(&self.fleet, &self.terms.model.model_id)?);
         }
         if self.told == Some(name) {
             return Ok(None);
@@ -249,7 +247,7 @@ impl Chooser {
             model_id: self.terms.model.model_id.clone(),
             revision: self.revision.clone(),
             dtype: Some(self.terms.dtype.clone()).filter(|dtype| !dtype.is_empty()),
-            waiting: 1,
+            waiting: self.fleet.wanted.of(&self.terms.model.model_id),
         }
     }
 
@@ -354,30 +352,5 @@ pub(crate) fn refused(refusal: Refusal) -> Failure {
                 .with("budget_bytes", budget)
         }
         Refusal::NoRoom(shortage) => no_room(shortage),
-    }
-}
-
-/// A place among the requests that wait here.
-struct Seat(Arc<Fleet>);
-
-impl Seat {
-    fn take(fleet: &Arc<Fleet>) -> Result<Self, Failure> {
-        let taken = fleet.waiting.fetch_add(1, Ordering::Relaxed);
-        let seat = Self(fleet.clone());
-        if taken >= fleet.settings.waiting_limit {
-            let message = "too many requests wait for room";
-            let mut failure =
-                Failure::new(Code::Overloaded, message).with("limit", fleet.settings.waiting_limit);
-            failure.retry_after = Some(fleet.pace().wait(taken, Instant::now()));
-            return Err(failure);
-        }
-        Ok(seat)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let left = self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.pace().ended(left > 1, Instant::now());
     }
 }

@@ -14,6 +14,7 @@ mod quarantine;
 mod restarts;
 mod run;
 mod scrutiny;
+mod seats;
 mod spawn;
 mod supervision;
 mod token;
@@ -120,6 +121,7 @@ pub struct Fleet {
     changes: broadcast::Sender<Change>,
     version: versions::Sender<u64>,
     waiting: AtomicUsize,
+    wanted: seats::Wanted,
     settings: Settings,
     epoch: Instant,
     stop: CancellationToken,
@@ -144,6 +146,7 @@ impl Fleet {
             changes: broadcast::channel(CHANGES_KEPT).0,
             version: versions::channel(0).0,
             waiting: AtomicUsize::new(0),
+            wanted: seats::Wanted::default(),
             settings,
             epoch: Instant::now(),
             stop: CancellationToken::new(),

@@ -37,7 +37,7 @@ fn fewer_reload_seconds_in_total_and_nearly_the_fewest_on_every_trace() {
         }
         for (sum, outcome) in total.iter_mut().zip(row) {
             assert_eq!(outcome.unanswered, 0, "{name}");
-            *sum = sum.clone().plus(outcome);
+            *sum = sum.plus(outcome);
         }
     }
     println!("| **all** | {} |", cells(&total));

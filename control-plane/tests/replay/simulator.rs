@@ -17,7 +17,7 @@ const MIN_RESIDENCY_MS: u64 = 30_000;
 const LOOK_AGAIN_MS: u64 = 500;
 
 /// What a policy made of a trace.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Outcome {
     /// Seconds of loads that were not the first of their model.
     pub reload_s: f64,

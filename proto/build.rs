@@ -29,6 +29,7 @@ const ANSWERS: &[&str] = &[
     "PartialEvent",
     "ProgressEvent",
     "QueuedEvent",
+    "Regret",
     "ResultMetadata",
     "StartedEvent",
     "TaskSupport",

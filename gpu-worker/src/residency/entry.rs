@@ -12,7 +12,7 @@ use proto::{DeviceBytes, LoadingEvent, Residency, ResidencyState};
 use tch::Kind;
 use tokio::sync::watch;
 
-use super::{facts::Facts, precision};
+use super::{admission::Holding, facts::Facts, precision};
 use crate::{
     failure::Failure,
     lane::{Lane, LaneHandle},
@@ -123,7 +123,11 @@ pub struct Entry {
     pub requests: u64,
     /// Loads that failed in a row.
     pub failures: u32,
+    /// Loads that failed in a row before the one that worked.
+    pub failed_before: u32,
     pub last_error: Option<Failure>,
+    /// It is being released for a load that is charged already.
+    pub leaves_for_load: bool,
 }
 
 impl Entry {
@@ -170,6 +174,17 @@ impl Entry {
         }
         let age = self.ready_at.map_or(Duration::ZERO, |at| now.duration_since(at));
         (age < self.min_residency).then_some("younger than its minimum residency")
+    }
+
+    /// As admission sees it.
+    pub fn holding(&self, now: Instant) -> Holding {
+        Holding {
+            id: self.id(),
+            generation: self.generation,
+            bytes: self.charged(),
+            promised: self.leaves_for_load,
+            held_by: self.held_by(now),
+        }
     }
 
     fn state(&self) -> ResidencyState {
@@ -229,6 +244,8 @@ impl Entry {
                 _ => None,
             },
             requests: self.requests,
+            requests_per_second: None,
+            failed_loads: self.failures.max(self.failed_before),
         }
     }
 }

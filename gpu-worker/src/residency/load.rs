@@ -198,7 +198,7 @@ impl Residencies {
                 entry.load_time = Some(now.duration_since(entry.load_started));
                 entry.ready_at = Some(now);
                 entry.last_used = Some(now);
-                entry.failures = 0;
+                entry.failed_before = std::mem::take(&mut entry.failures);
                 entry.phase = Phase::Ready(lane);
                 tracing::info!(
                     model = entry.key.model_id,

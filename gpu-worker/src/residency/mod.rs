@@ -3,6 +3,8 @@
 //! All state is behind one lock that is never held across an await. Watchers are told that something changed and
 //! look at what is there now, so they cannot miss a change.
 
+mod admission;
+mod demand;
 pub mod device;
 mod entry;
 pub mod facts;
@@ -25,6 +27,7 @@ use tch::Kind;
 use tokio::sync::{Semaphore, watch};
 
 use self::{
+    demand::Demands,
     device::DeviceInfo,
     entry::{Entry, Phase},
     facts::Facts,
@@ -78,6 +81,7 @@ struct Shared {
     settings: Settings,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
+    started: Instant,
     counters: Arc<Counters>,
 }
 
@@ -85,6 +89,7 @@ struct Shared {
 struct State {
     entries: Vec<Entry>,
     policies: HashMap<String, ModelPolicy>,
+    demands: Demands,
     evictions: VecDeque<Eviction>,
     next_number: u64,
     next_generation: u64,
@@ -119,6 +124,7 @@ impl Residencies {
             settings,
             state: Mutex::new(state),
             changed: watch::Sender::new(0),
+            started: Instant::now(),
             counters: Arc::default(),
         }))
     }
@@ -166,7 +172,18 @@ impl Residencies {
     /// Every residency as it is now.
     pub fn list(&self) -> Vec<Residency> {
         let now = Instant::now();
-        self.lock().entries.iter().map(|entry| entry.message(&self.0.device.name, now)).collect()
+        let seconds = self.seconds(now);
+        let state = self.lock();
+        let message = |entry: &Entry| Residency {
+            requests_per_second: Some(state.demands.rate(&entry.key.model_id, seconds)),
+            ..entry.message(&self.0.device.name, now)
+        };
+        state.entries.iter().map(message).collect()
+    }
+
+    /// On the clock of the demands.
+    fn seconds(&self, now: Instant) -> f64 {
+        now.duration_since(self.0.started).as_secs_f64()
     }
 
     /// Requests and loads that hold a residency now.

@@ -9,12 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{Residency, Victim};
+use proto::{Regret, Residency, Victim};
 use tch::Kind;
 use tokio::sync::watch;
 
 use super::{
-    ModelPolicy, Residencies, State, apply,
+    ModelPolicy, Residencies, State,
+    admission::{self, Denial, Holding},
+    apply,
     entry::{Bytes, Entry, Key, LoadState, Phase},
     facts::Facts,
     room,
@@ -103,6 +105,7 @@ impl Residencies {
         if state.draining {
             return Err(Failure::new(Code::Draining, "this worker admits nothing new"));
         }
+        state.demands.count(&key.model_id, self.seconds(now));
         let mut earlier_failures = 0;
         if let Some(position) = state.entries.iter().position(|entry| entry.key == key) {
             match &state.entries[position].phase {
@@ -131,8 +134,15 @@ impl Residencies {
         let victims =
             self.check_room(&state, bytes.charged(), &wanted.victims, &wanted.facts, now)?;
         let evicting = victims
-            .iter()
-            .map(|&number| self.begin_release(&mut state, number))
+            .into_iter()
+            .map(|(number, regret)| {
+                if let Some(entry) = state.by_number(number) {
+                    entry.leaves_for_load = true;
+                }
+                let mut leaving = self.begin_release(&mut state, number);
+                leaving.regret = regret;
+                leaving
+            })
             .collect::<Vec<_>>();
         let entry = self.new_entry(&mut state, key, wanted, bytes, earlier_failures, now);
         let lease = self.start_load(entry, wanted, &mut state, evicting);
@@ -171,7 +181,9 @@ impl Residencies {
             users: Arc::default(),
             requests: 0,
             failures,
+            failed_before: 0,
             last_error: None,
+            leaves_for_load: false,
         };
         apply(&mut entry, policy);
         entry
@@ -202,7 +214,7 @@ impl Residencies {
         }
     }
 
-    /// The victims' numbers, if they may all leave and their bytes suffice.
+    /// The victims' numbers with why they were chosen, if they may all leave and their bytes suffice.
     fn check_room(
         &self,
         state: &State,
@@ -210,42 +222,35 @@ impl Residencies {
         victims: &[Victim],
         facts: &Facts,
         now: Instant,
-    ) -> Result<Vec<u64>, Failure> {
-        if needed > state.budget {
-            let message =
-                format!("{} needs more memory than this worker may use", facts.model_id());
-            return Err(Failure::new(Code::TooLarge, message)
-                .number("needed_bytes", needed)
-                .number("budget_bytes", state.budget));
-        }
-        let mut numbers = Vec::new();
-        let mut free = state.budget.saturating_sub(state.charged());
-        if free >= needed {
-            // There is room: nobody has to leave, whatever the caller believed.
-            return Ok(numbers);
-        }
-        for victim in victims {
-            let changed = |why: &str| {
-                Failure::new(
-                    Code::VictimChanged,
-                    format!("{} cannot leave: {why}", victim.residency_id),
-                )
-                .text("residency_id", victim.residency_id.as_str())
-            };
-            let entry = state.entries.iter().find(|entry| entry.id() == victim.residency_id);
-            let entry = entry.ok_or_else(|| changed("it is gone"))?;
-            if entry.generation != victim.generation {
-                return Err(changed("its generation is another"));
+    ) -> Result<Vec<(u64, Option<Regret>)>, Failure> {
+        let holdings: Vec<Holding> = state.entries.iter().map(|entry| entry.holding(now)).collect();
+        let named: Vec<(&str, u64)> = victims
+            .iter()
+            .map(|victim| (victim.residency_id.as_str(), victim.generation))
+            .collect();
+        let free = match admission::admit(state.budget, needed, &holdings, &named) {
+            Ok(places) => {
+                let leaving = |place: usize| {
+                    let victim = &victims[place];
+                    let entry =
+                        state.entries.iter().find(|entry| entry.id() == victim.residency_id);
+                    entry.map(|entry| (entry.number, victim.regret))
+                };
+                return Ok(places.into_iter().filter_map(leaving).collect());
             }
-            if let Some(why) = entry.held_by(now) {
-                return Err(changed(why));
+            Err(Denial::TooLarge) => {
+                let message =
+                    format!("{} needs more memory than this worker may use", facts.model_id());
+                return Err(Failure::new(Code::TooLarge, message)
+                    .number("needed_bytes", needed)
+                    .number("budget_bytes", state.budget));
             }
-            free += entry.charged();
-            numbers.push(entry.number);
-        }
-        if free >= needed {
-            return Ok(numbers);
-        }
+            Err(Denial::VictimChanged { id, why }) => {
+                return Err(Failure::new(Code::VictimChanged, format!("{id} cannot leave: {why}"))
+                    .text("residency_id", id));
+            }
+            Err(Denial::NoRoom { free }) => free,
+        };
         let holders = state.entries.iter().map(|entry| {
             let why = entry.held_by(now).unwrap_or("idle");
             format!("{} ({} bytes, {why})", entry.key.model_id, entry.charged())

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use proto::Eviction;
+use proto::{Eviction, Regret};
 
 use super::{
     EVICTIONS_KEPT, Residencies, State, device,
@@ -22,6 +22,8 @@ pub(super) struct Leaving {
     pub(super) model_id: String,
     lane: Option<Lane>,
     expected: u64,
+    /// Why it was chosen, where somebody chose.
+    pub(super) regret: Option<Regret>,
 }
 
 /// One that is gone.
@@ -86,7 +88,13 @@ impl Residencies {
     pub(super) fn begin_release(&self, state: &mut State, number: u64) -> Leaving {
         let generation = state.generation();
         let Some(entry) = state.by_number(number) else {
-            return Leaving { number, model_id: String::new(), lane: None, expected: 0 };
+            return Leaving {
+                number,
+                model_id: String::new(),
+                lane: None,
+                expected: 0,
+                regret: None,
+            };
         };
         entry.generation = generation;
         let expected = entry.charged();
@@ -94,7 +102,7 @@ impl Residencies {
             Phase::Ready(lane) => Some(lane),
             _ => None,
         };
-        Leaving { number, model_id: entry.key.model_id.clone(), lane, expected }
+        Leaving { number, model_id: entry.key.model_id.clone(), lane, expected, regret: None }
     }
 
     /// Waits until the memory is back and forgets the residency.
@@ -119,6 +127,7 @@ impl Residencies {
                 as u64,
             bytes_expected: leaving.expected,
             bytes_freed,
+            regret: leaving.regret,
         };
         tracing::info!(
             model = leaving.model_id,

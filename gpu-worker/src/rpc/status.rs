@@ -115,6 +115,7 @@ fn timeless(residency: &Residency) -> Residency {
         loaded_ms_ago: None,
         retry_in_ms: None,
         last_used_ms_ago: None,
+        requests_per_second: None,
         ..residency.clone()
     }
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 
-use crate::fleet::WorkerToken;
+use crate::{fleet::WorkerToken, placement_flags::PlacementFlags};
 
 /// HTTP, SSE and the page in front; placement of models on workers behind.
 #[derive(Parser, Clone, Debug)]
@@ -65,6 +65,9 @@ pub struct Config {
     /// Requests that may wait here for room on a worker; more are refused as overloaded
     #[arg(long, env = "ANYMODEL_WAITING_LIMIT", default_value_t = 256)]
     pub waiting_limit: usize,
+
+    #[command(flatten)]
+    pub placement: PlacementFlags,
 
     /// Silence after which a worker gets no new work
     #[arg(long, env = "ANYMODEL_SUSPECT_AFTER", default_value = "2s", value_parser = humantime::parse_duration)]

@@ -7,6 +7,7 @@ pub mod fleet;
 pub mod http;
 pub mod metrics;
 pub mod placement;
+pub mod placement_flags;
 pub mod strict;
 pub mod tasks;
 
@@ -79,6 +80,7 @@ async fn serve(
         suspect_after: config.suspect_after,
         lost_after: config.lost_after,
         waiting_limit: config.waiting_limit,
+        policy: config.placement.policy(),
     };
     let fleet = Fleet::connect(addresses, settings)?;
     let app = App::new(fleet.clone(), config.clone())?;

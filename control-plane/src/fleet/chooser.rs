@@ -1,18 +1,16 @@
 //! Finds the worker for one request: decides, waits for room, and decides again after a refusal or a loss.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use proto::{ModelPlan, ModelRef, QueuedEvent, Victim};
+use proto::{ModelPlan, ModelRef, QueuedEvent, Regret, Victim};
+use serde_json::json;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Code as GrpcCode, Status};
 
-use super::{Change, Fleet, Link, Worker, deadline_exceeded, no_worker};
+use super::{Change, Fleet, Link, Worker, deadline_exceeded, no_worker, seats::Seat};
 use crate::{
     failure::{Code, Failure, detail_of, is_loss},
-    placement::{self, Conflict, Cost, Decision, Refusal, Waiting, Wish},
+    placement::{self, Conflict, Cost, Decision, Refusal, Shortage, Waiting, Wish},
 };
 
 /// How often a worker may reject the victims before the request gives up.
@@ -46,13 +44,16 @@ pub(super) struct Chooser {
     revision: Option<String>,
     rejections: u32,
     losses: u32,
-    told: Option<Waiting>,
+    /// Its numbers may be told again; what it is waited for, only when that changes.
+    told: Option<&'static str>,
     /// The worker said that there is no room: wait for a change before the next try.
     crowded: bool,
     /// What looked like the model was another revision of it: only the exact commit counts now.
     exact: bool,
     worker_by: Option<Instant>,
     seat: Option<Seat>,
+    /// Why there was no room when it was decided last.
+    shortage: Shortage,
 }
 
 impl Chooser {
@@ -68,6 +69,7 @@ impl Chooser {
             exact: false,
             worker_by: None,
             seat: None,
+            shortage: Shortage::default(),
         }
     }
 
@@ -91,18 +93,22 @@ impl Chooser {
     async fn choose_in_time(&mut self) -> Result<Choice, Failure> {
         loop {
             let mut versions = self.fleet.version.subscribe();
-            let decision =
-                if self.crowded { Decision::Wait(Waiting::Room) } else { self.decide().await? };
-            let reason = match decision {
+            let decision = if self.crowded {
+                Decision::Wait(Waiting::Room(self.shortage.clone()))
+            } else {
+                self.decide().await?
+            };
+            let waiting = match decision {
                 Decision::Use { worker } => return Ok(self.go(worker, Vec::new())),
                 Decision::Load { worker, evict } => return Ok(self.go(worker, evict)),
                 Decision::Refuse(refusal) => return Err(refused(refusal)),
-                Decision::Wait(reason) => reason,
+                Decision::Wait(waiting) => waiting,
             };
-            if let Some(event) = self.begin_to_wait(reason)? {
+            let look_again = LOOK_AGAIN.min(soon(&waiting));
+            if let Some(event) = self.begin_to_wait(waiting)? {
                 return Ok(Choice::Waiting(event));
             }
-            let jitter = LOOK_AGAIN.mul_f64(rand::random_range(0.5..1.0));
+            let jitter = look_again.mul_f64(rand::random_range(0.5..1.0));
             // Either way it is time to look again.
             let _ = timeout(jitter, versions.changed()).await;
             self.crowded = false;
@@ -113,22 +119,28 @@ impl Chooser {
         self.seat = None;
         let victims = evict
             .into_iter()
-            .map(|victim| Victim { residency_id: victim.id, generation: victim.generation })
+            .map(|victim| Victim {
+                residency_id: victim.id,
+                generation: victim.generation,
+                regret: Some(regret(&victim.terms)),
+            })
             .collect();
         Choice::Go { worker: self.fleet.workers()[index].clone(), victims }
     }
 
     /// The event to tell when this reason is new.
-    fn begin_to_wait(&mut self, reason: Waiting) -> Result<Option<QueuedEvent>, Failure> {
-        let (failure, name) = match reason {
-            Waiting::Room => (no_room(), "no_room"),
+    fn begin_to_wait(&mut self, waiting: Waiting) -> Result<Option<QueuedEvent>, Failure> {
+        let (failure, name) = match waiting {
+            Waiting::Room(shortage) => {
+                self.shortage.clone_from(&shortage);
+                (no_room(shortage), "no_room")
+            }
             Waiting::Worker => (no_worker(), "no_worker"),
         };
-        if !self.terms.wait || (reason == Waiting::Room && self.terms.conflict == Conflict::Refuse)
-        {
+        if !self.terms.wait || (name == "no_room" && self.terms.conflict == Conflict::Refuse) {
             return Err(failure);
         }
-        if reason == Waiting::Worker {
+        if name == "no_worker" {
             let patience = self.fleet.settings.lost_after;
             let by = *self.worker_by.get_or_insert_with(|| Instant::now() + patience);
             if Instant::now() >= by {
@@ -136,25 +148,26 @@ impl Chooser {
             }
         }
         if self.seat.is_none() {
-            self.seat = Some(Seat::take(&self.fleet)?);
+            self.seat = Some(Seat::take(&self.fleet, &self.terms.model.model_id)?);
         }
-        if self.told == Some(reason) {
+        if self.told == Some(name) {
             return Ok(None);
         }
-        self.told = Some(reason);
+        self.told = Some(name);
         let position = u32::try_from(self.fleet.waiting()).unwrap_or(u32::MAX);
         Ok(Some(QueuedEvent { position, reason: name.to_owned() }))
     }
 
     async fn decide(&mut self) -> Result<Decision, Failure> {
         let (fleet, now) = self.fleet.placement();
+        let policy = &self.fleet.settings.policy.clone();
         let mut wish = self.wish();
         let known = !self.exact || self.revision.is_some();
         if let Some(worker) = placement::resident(&fleet, &wish).filter(|_| known) {
             return Ok(Decision::Use { worker });
         }
         if !fleet.workers.iter().any(|worker| worker.link == placement::Link::Up) {
-            return Ok(placement::decide(&fleet, &wish, &[], self.terms.conflict, now));
+            return Ok(placement::decide(&fleet, &wish, &[], self.terms.conflict, policy, now));
         }
         let Terms { model, task, dtype, .. } = &self.terms;
         let plans = match self.fleet.plans(model, task, dtype).await {
@@ -174,7 +187,7 @@ impl Chooser {
         let costs: Vec<Cost> = runnable.map(|(worker, plan)| cost(*worker, plan)).collect();
         match plans.iter().find_map(|(_, plan)| plan.unsupported.as_ref()) {
             Some(detail) if costs.is_empty() => Err(Failure::from(detail)),
-            _ => Ok(placement::decide(&fleet, &wish, &costs, self.terms.conflict, now)),
+            _ => Ok(placement::decide(&fleet, &wish, &costs, self.terms.conflict, policy, now)),
         }
     }
 
@@ -183,14 +196,18 @@ impl Chooser {
             model_id: self.terms.model.model_id.clone(),
             revision: self.revision.clone(),
             dtype: Some(self.terms.dtype.clone()).filter(|dtype| !dtype.is_empty()),
+            waiting: self.fleet.wanted.of(&self.terms.model.model_id),
         }
     }
 
     /// After a failure before execution: whether to choose again. The error is final.
     pub(super) async fn again(&mut self, worker: &Worker, status: &Status) -> Result<(), Failure> {
         let code = detail_of(status).map(|detail| detail.code).unwrap_or_default();
-        if code == Code::NoRoom.name() && self.terms.wait && self.terms.conflict != Conflict::Refuse
-        {
+        // `loading` is said by a worker that is just releasing the model.
+        let waits_for_room = (code == Code::NoRoom.name()
+            && self.terms.conflict != Conflict::Refuse)
+            || code == Code::Loading.name();
+        if waits_for_room && self.terms.wait {
             self.crowded = true;
             self.exact = true;
             return Ok(());
@@ -202,7 +219,7 @@ impl Chooser {
             return Ok(());
         }
         if status.code() == GrpcCode::Aborted {
-            return Err(no_room());
+            return Err(no_room(self.shortage.clone()));
         }
         let leaving = code == Code::Draining.name();
         if (leaving || is_loss(status)) && self.losses < MOST_LOSSES {
@@ -225,11 +242,44 @@ pub(crate) fn cost(worker: usize, plan: &ModelPlan) -> Cost {
     }
 }
 
-pub(crate) fn no_room() -> Failure {
-    Failure::new(
-        Code::NoRoom,
-        "there is no room for the model now; what holds it is in use or pinned",
-    )
+/// The terms as they travel and as they are shown.
+pub(crate) fn regret(terms: &placement::Terms) -> Regret {
+    Regret {
+        regret_s: terms.regret_s(),
+        weight: terms.weight,
+        reload_s: terms.reload_s,
+        reuse_probability: terms.reuse_probability,
+        failure_probability: terms.failure_probability,
+        idle_s: terms.idle_s,
+        requests_per_second: terms.requests_per_second,
+    }
+}
+
+/// When what is waited for is expected, with a little time for the news of it to arrive.
+fn soon(waiting: &Waiting) -> Duration {
+    match waiting {
+        Waiting::Room(Shortage { wait_s: Some(wait_s), .. }) => {
+            Duration::try_from_secs_f64(*wait_s).unwrap_or(LOOK_AGAIN) + Duration::from_millis(50)
+        }
+        _ => LOOK_AGAIN,
+    }
+}
+
+pub(crate) fn no_room(shortage: Shortage) -> Failure {
+    let message =
+        "there is no room for the model now; what holds it is in use, pinned or needed more";
+    let failure = Failure::new(Code::NoRoom, message);
+    if shortage.needed == 0 {
+        return failure;
+    }
+    let holders = shortage.holders.into_iter().map(
+        |holder| json!({"model_id": holder.model_id, "bytes": holder.bytes, "state": holder.state}),
+    );
+    failure
+        .with("needed_bytes", shortage.needed)
+        .with("free_bytes", shortage.free)
+        .with("holders", holders.collect::<Vec<_>>())
+        .with("would_leave", shortage.would_leave)
 }
 
 pub(crate) fn refused(refusal: Refusal) -> Failure {
@@ -244,31 +294,6 @@ pub(crate) fn refused(refusal: Refusal) -> Failure {
                 .with("needed_bytes", needed)
                 .with("budget_bytes", budget)
         }
-        Refusal::NoRoom { needed, holders } => {
-            no_room().with("needed_bytes", needed).with("holders", holders)
-        }
-    }
-}
-
-/// A place among the requests that wait here.
-struct Seat(Arc<Fleet>);
-
-impl Seat {
-    fn take(fleet: &Arc<Fleet>) -> Result<Self, Failure> {
-        let taken = fleet.waiting.fetch_add(1, Ordering::Relaxed);
-        let seat = Self(fleet.clone());
-        if taken >= fleet.settings.waiting_limit {
-            let message = "too many requests wait for room";
-            return Err(
-                Failure::new(Code::Overloaded, message).with("limit", fleet.settings.waiting_limit)
-            );
-        }
-        Ok(seat)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        Refusal::NoRoom(shortage) => no_room(shortage),
     }
 }

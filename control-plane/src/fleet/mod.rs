@@ -2,17 +2,19 @@
 
 mod blobs;
 mod chooser;
+mod displaced;
 mod load;
 mod plans;
 mod process;
 mod run;
+mod seats;
 mod spawn;
 mod token;
 mod view;
 mod watch;
 mod worker;
 
-pub(crate) use chooser::{cost, no_room, refused};
+pub(crate) use chooser::{cost, no_room, refused, regret};
 pub use load::{Load, LoadStep};
 pub use run::{Job, Run};
 pub use spawn::{SpawnError, Spawned, Spawner};
@@ -49,6 +51,7 @@ pub struct Settings {
     pub suspect_after: Duration,
     pub lost_after: Duration,
     pub waiting_limit: usize,
+    pub policy: placement::Policy,
 }
 
 impl Default for Settings {
@@ -57,6 +60,7 @@ impl Default for Settings {
             suspect_after: Duration::from_secs(2),
             lost_after: Duration::from_secs(15),
             waiting_limit: 256,
+            policy: placement::Policy::default(),
         }
     }
 }
@@ -94,6 +98,7 @@ pub struct Fleet {
     changes: broadcast::Sender<Change>,
     version: versions::Sender<u64>,
     waiting: AtomicUsize,
+    wanted: seats::Wanted,
     settings: Settings,
     epoch: Instant,
     stop: CancellationToken,
@@ -119,6 +124,7 @@ impl Fleet {
             changes: broadcast::channel(CHANGES_KEPT).0,
             version: versions::channel(0).0,
             waiting: AtomicUsize::new(0),
+            wanted: seats::Wanted::default(),
             settings,
             epoch: Instant::now(),
             stop: CancellationToken::new(),
@@ -167,6 +173,11 @@ impl Fleet {
     /// Requests that wait here for room.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// What weighs how much.
+    pub fn policy(&self) -> &placement::Policy {
+        &self.settings.policy
     }
 
     /// What placement looks at, and the time on its clock in milliseconds.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use proto::{Eviction, Gauges, Residency, ResidencyState, WorkerStatus};
 use tokio::time::Instant;
 
-use super::Link;
+use super::{Link, displaced::Displaced};
 use crate::placement::{self, Stage};
 
 /// Evictions kept per worker.
@@ -22,6 +22,8 @@ pub struct View {
     pub gauges: Option<Gauges>,
     /// When each residency was last told; its ages count from there.
     told: HashMap<String, Instant>,
+    /// Models by the model for which they left, for as long as they have not come back.
+    displaced: Displaced,
 }
 
 impl View {
@@ -32,6 +34,7 @@ impl View {
             since: now,
             gauges: None,
             told: HashMap::new(),
+            displaced: Displaced::default(),
         }
     }
 
@@ -48,6 +51,10 @@ impl View {
     pub(super) fn snapshot(&mut self, status: WorkerStatus, now: Instant) {
         self.told = status.residencies.iter().map(|r| (r.residency_id.clone(), now)).collect();
         self.gauges = None;
+        self.displaced = Displaced::default();
+        for eviction in &status.evictions {
+            self.displaced.note(eviction);
+        }
         self.status = Some(status);
     }
 
@@ -80,6 +87,7 @@ impl View {
     }
 
     pub(super) fn eviction(&mut self, eviction: Eviction) {
+        self.displaced.note(&eviction);
         let Some(status) = &mut self.status else { return };
         status.evictions.push(eviction);
         let surplus = status.evictions.len().saturating_sub(EVICTIONS_KEPT);
@@ -169,10 +177,22 @@ impl View {
                     loaded_at,
                     last_used_at: residency.last_used_ms_ago.map_or(loaded_at, |ago| at(Some(ago))),
                     min_residency_ms: residency.min_residency_ms,
+                    keep_alive_ms: u64::try_from(residency.keep_alive_ms).ok(),
+                    reload_s: residency.load_time_ms.map(|ms| ms / 1e3),
+                    requests_per_second: rate(residency),
+                    counted_at: told,
+                    failed_loads: residency.failed_loads,
+                    displaced: self.displaced.by(&residency.model_id),
                 }
             })
             .collect()
     }
+}
+
+/// A worker that counts none of late has the requests since ready.
+fn rate(residency: &Residency) -> f64 {
+    let since_s = residency.loaded_ms_ago.unwrap_or(0).max(1_000) as f64 / 1e3;
+    residency.requests_per_second.unwrap_or(residency.requests as f64 / since_s)
 }
 
 fn stage(state: ResidencyState) -> Stage {

@@ -6,7 +6,7 @@ use axum::{
     Json,
     extract::{Request, State},
 };
-use proto::{ModelPlan, OnConflict};
+use proto::{ModelPlan, OnConflict, Regret};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     failure::{Code, Failure},
     fleet,
-    placement::{self, Cost, Decision, Wish},
+    placement::{self, Cost, Decision, Standing, Terms, Wish},
     strict, tasks,
 };
 
@@ -66,6 +66,8 @@ struct EvictedRow {
     model_id: String,
     residency_id: String,
     bytes: u64,
+    /// What losing it is expected to cost.
+    regret: Regret,
 }
 
 /// What the model costs on one worker.
@@ -87,6 +89,20 @@ struct Estimate {
     budget_bytes: u64,
     /// Of the budget: free now.
     free_bytes: u64,
+    /// Who is on that device, and what losing each would cost.
+    candidates: Vec<CandidateRow>,
+}
+
+/// A model that takes room on the device.
+#[derive(Debug, Serialize, ToSchema)]
+struct CandidateRow {
+    model_id: String,
+    residency_id: String,
+    bytes: u64,
+    /// `idle`: it may leave. Else why not now: `busy`, `pinned`, `young`, `its turn`, `loading`, `leaving`.
+    state: &'static str,
+    /// What losing it is expected to cost, least regretted first.
+    regret: Regret,
 }
 
 /// Would it fit, where, and evicting whom
@@ -113,12 +129,15 @@ pub(super) async fn explain(
         model_id: model.model_id,
         revision: revision.filter(|revision| !revision.is_empty()),
         dtype: Some(dtype).filter(|dtype| !dtype.is_empty()),
+        waiting: 1,
     };
     let runnable = plans.iter().filter(|(_, plan)| plan.unsupported.is_none());
     let costs: Vec<Cost> = runnable.map(|(worker, plan)| fleet::cost(*worker, plan)).collect();
-    let decision = placement::decide(&state, &wish, &costs, conflict(wanted.on_conflict), now);
-    let estimates =
-        plans.iter().map(|(worker, plan)| estimate(&app, &state, *worker, plan)).collect();
+    let policy = app.fleet.policy();
+    let decision =
+        placement::decide(&state, &wish, &costs, conflict(wanted.on_conflict), policy, now);
+    let looking = Looking { app: &app, state: &state, wish: &wish, now };
+    let estimates = plans.iter().map(|(worker, plan)| looking.estimate(*worker, plan)).collect();
     Ok(Json(answer(&app, decision, estimates)))
 }
 
@@ -127,8 +146,8 @@ fn answer(app: &App, decision: Decision, estimates: Vec<Estimate>) -> ExplainAns
     let (decision, worker, evict, reason) = match decision {
         Decision::Use { worker } => ("use", id(worker), Vec::new(), None),
         Decision::Load { worker, evict } => ("load", id(worker), evict, None),
-        Decision::Wait(placement::Waiting::Room) => {
-            ("wait", None, Vec::new(), Some(fleet::no_room()))
+        Decision::Wait(placement::Waiting::Room(shortage)) => {
+            ("wait", None, Vec::new(), Some(fleet::no_room(shortage)))
         }
         Decision::Wait(placement::Waiting::Worker) => {
             ("wait", None, Vec::new(), Some(fleet::no_worker()))
@@ -139,6 +158,7 @@ fn answer(app: &App, decision: Decision, estimates: Vec<Estimate>) -> ExplainAns
         model_id: victim.model_id,
         residency_id: victim.id,
         bytes: victim.bytes,
+        regret: fleet::regret(&victim.terms),
     };
     ExplainAnswer {
         decision,
@@ -149,22 +169,53 @@ fn answer(app: &App, decision: Decision, estimates: Vec<Estimate>) -> ExplainAns
     }
 }
 
-fn estimate(app: &App, state: &placement::Fleet, worker: usize, plan: &ModelPlan) -> Estimate {
-    let devices =
-        state.workers.get(worker).map(|worker| worker.devices.as_slice()).unwrap_or_default();
-    let device = devices.iter().find(|device| device.name == plan.device);
-    let reason = plan.unsupported.as_ref().map(|detail| ErrorBody::from(&Failure::from(detail)));
-    Estimate {
-        worker: app.fleet.workers()[worker].id(),
-        device: plan.device.clone(),
-        runnable: reason.is_none(),
-        reason,
-        dtype: plan.dtype.clone(),
-        needed_bytes: plan.weight_bytes.saturating_add(plan.working_bytes),
-        weight_bytes: plan.weight_bytes,
-        working_bytes: plan.working_bytes,
-        download_bytes: plan.download_bytes,
-        budget_bytes: device.map_or(0, |device| device.budget),
-        free_bytes: device.map_or(0, |device| device.budget.saturating_sub(device.taken)),
+/// What an estimate looks at.
+struct Looking<'a> {
+    app: &'a App,
+    state: &'a placement::Fleet,
+    wish: &'a Wish,
+    now: u64,
+}
+
+impl Looking<'_> {
+    fn estimate(&self, index: usize, plan: &ModelPlan) -> Estimate {
+        let worker = self.state.workers.get(index);
+        let devices = worker.map(|worker| worker.devices.as_slice()).unwrap_or_default();
+        let device = devices.iter().find(|device| device.name == plan.device);
+        let reason =
+            plan.unsupported.as_ref().map(|detail| ErrorBody::from(&Failure::from(detail)));
+        let mut candidates: Vec<CandidateRow> = worker
+            .into_iter()
+            .flat_map(|worker| &worker.residencies)
+            .filter(|residency| residency.device == plan.device)
+            .filter_map(|residency| self.candidate(residency))
+            .collect();
+        candidates.sort_by(|a, b| a.regret.regret_s.total_cmp(&b.regret.regret_s));
+        Estimate {
+            worker: self.app.fleet.workers()[index].id(),
+            device: plan.device.clone(),
+            runnable: reason.is_none(),
+            reason,
+            dtype: plan.dtype.clone(),
+            needed_bytes: plan.weight_bytes.saturating_add(plan.working_bytes),
+            weight_bytes: plan.weight_bytes,
+            working_bytes: plan.working_bytes,
+            download_bytes: plan.download_bytes,
+            budget_bytes: device.map_or(0, |device| device.budget),
+            free_bytes: device.map_or(0, |device| device.budget.saturating_sub(device.taken)),
+            candidates,
+        }
+    }
+
+    fn candidate(&self, residency: &placement::Residency) -> Option<CandidateRow> {
+        let policy = self.app.fleet.policy();
+        let standing = placement::standing(residency, self.wish, policy, self.now);
+        (standing != Standing::Absent).then(|| CandidateRow {
+            model_id: residency.model_id.clone(),
+            residency_id: residency.id.clone(),
+            bytes: residency.bytes,
+            state: standing.name(),
+            regret: fleet::regret(&Terms::of(residency, policy, self.now)),
+        })
     }
 }

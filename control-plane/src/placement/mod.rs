@@ -1,10 +1,19 @@
 //! Which worker answers a request, and what has to leave for it. Pure: no clock, no device, no lock, no network.
 
+mod decide;
 mod evict;
+mod place;
+mod policy;
+#[cfg(test)]
+mod properties;
+mod regret;
 #[cfg(test)]
 mod tests;
 
-pub use evict::victims;
+pub use decide::{decide, resident};
+pub use place::{Standing, standing};
+pub use policy::Policy;
+pub use regret::Terms;
 
 /// Everything a decision looks at.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +83,17 @@ pub struct Residency {
     pub loaded_at: u64,
     pub last_used_at: u64,
     pub min_residency_ms: u64,
+    /// `None`: until evicted.
+    pub keep_alive_ms: Option<u64>,
+    /// What its load took in seconds; `None` where none was measured.
+    pub reload_s: Option<f64>,
+    /// Requests of late, decayed, as of `counted_at`.
+    pub requests_per_second: f64,
+    pub counted_at: u64,
+    /// Loads of it that failed before this one.
+    pub failed_loads: u32,
+    /// Models that left to make room for it, and did not come back since.
+    pub displaced: Vec<String>,
 }
 
 /// What is wanted.
@@ -84,6 +104,8 @@ pub struct Wish {
     pub revision: Option<String>,
     /// `None`: whatever the worker chose.
     pub dtype: Option<String>,
+    /// Requests that wait for it, this one included; 0 counts as 1.
+    pub waiting: u32,
 }
 
 /// What the model costs on one worker that can run it.
@@ -106,16 +128,18 @@ pub enum Conflict {
 }
 
 /// A residency that is to leave, as it was seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Victim {
     pub id: String,
     pub generation: u64,
     pub model_id: String,
     pub bytes: u64,
+    /// Why it was chosen.
+    pub terms: Terms,
 }
 
 /// The outcome.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     /// The model is there, or on its way.
     Use { worker: usize },
@@ -128,14 +152,37 @@ pub enum Decision {
 }
 
 /// What is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Waiting {
-    Room,
+    Room(Shortage),
     Worker,
 }
 
+/// Why there is no room, on the device that comes nearest; bytes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shortage {
+    pub worker: usize,
+    pub needed: u64,
+    pub free: u64,
+    /// Who has the rest.
+    pub holders: Vec<Holder>,
+    /// Who would have to go at least, were it allowed now; empty when nobody may.
+    pub would_leave: Vec<String>,
+    /// Seconds after which waiting is expected to be over, where that is known.
+    pub wait_s: Option<f64>,
+}
+
+/// A residency that takes room.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Holder {
+    pub model_id: String,
+    pub bytes: u64,
+    /// `idle`, or why it may not leave now: `busy`, `pinned`, `young`, `its turn`, `loading` or `leaving`.
+    pub state: &'static str,
+}
+
 /// Why not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
     NoWorker,
     /// No worker that is up can run the model.
@@ -145,139 +192,19 @@ pub enum Refusal {
         needed: u64,
         budget: u64,
     },
-    /// There is no room, and the policy says not to wait; `holders` have it.
-    NoRoom {
-        needed: u64,
-        holders: Vec<String>,
-    },
+    /// There is no room, and the request says not to wait.
+    NoRoom(Shortage),
 }
 
-/// A worker that has the model ready, or the one that is loading it.
-pub fn resident(fleet: &Fleet, wish: &Wish) -> Option<usize> {
-    let holder = |stage: Stage| {
-        let holds = |worker: &&Worker| {
-            let wanted =
-                |residency: &&Residency| residency.stage == stage && matches(residency, wish);
-            worker.link == Link::Up && worker.residencies.iter().any(|residency| wanted(&residency))
-        };
-        fleet.workers.iter().filter(holds).min_by_key(|worker| (worker.load, worker.index))
-    };
-    holder(Stage::Ready).or_else(|| holder(Stage::Coming)).map(|worker| worker.index)
-}
-
-fn matches(residency: &Residency, wish: &Wish) -> bool {
-    residency.model_id == wish.model_id
-        && wish.revision.as_ref().is_none_or(|revision| *revision == residency.revision)
-        && wish.dtype.as_ref().is_none_or(|dtype| *dtype == residency.dtype)
-}
-
-/// Use what is there; else load where there is room; else evict the least recently used; else wait.
-///
-/// `costs` has one entry per worker that can run the model; `now` is on the clock of the residencies.
-pub fn decide(
-    fleet: &Fleet,
-    wish: &Wish,
-    costs: &[Cost],
-    conflict: Conflict,
-    now: u64,
-) -> Decision {
-    if let Some(worker) = resident(fleet, wish) {
-        return Decision::Use { worker };
-    }
-    if !fleet.workers.iter().any(|worker| worker.link == Link::Up) {
-        return without_workers(fleet);
-    }
-    let places: Vec<Place> = costs.iter().filter_map(|cost| Place::find(fleet, cost)).collect();
-    let Some(largest) = places.iter().max_by_key(|place| place.device.budget) else {
-        return Decision::Refuse(Refusal::Unsupported);
-    };
-    if places.iter().all(|place| place.cost.bytes > place.device.budget) {
-        let (needed, budget) = (largest.cost.bytes, largest.device.budget);
-        return Decision::Refuse(Refusal::TooLarge { needed, budget });
-    }
-    // The emptiest place that has the room; between equals the less busy worker.
-    let roomy = places
-        .iter()
-        .filter(|place| place.shortage() == 0)
-        .max_by_key(|place| (place.free(), std::cmp::Reverse(place.worker.load)));
-    if let Some(place) = roomy {
-        return Decision::Load { worker: place.worker.index, evict: Vec::new() };
-    }
-    if conflict == Conflict::Evict {
-        let cheapest = places
-            .iter()
-            .filter_map(|place| Some((place, place.victims(now)?)))
-            // The place whose most recently used victim has been idle longest.
-            .min_by_key(|(_, chosen)| chosen.iter().map(|victim| victim.last_used_at).max());
-        if let Some((place, chosen)) = cheapest {
-            let evict = chosen.into_iter().map(Victim::from).collect();
-            return Decision::Load { worker: place.worker.index, evict };
-        }
-    }
-    if conflict == Conflict::Refuse {
-        let holders = places.iter().flat_map(Place::holders).collect();
-        return Decision::Refuse(Refusal::NoRoom { needed: largest.cost.bytes, holders });
-    }
-    Decision::Wait(Waiting::Room)
-}
-
-fn without_workers(fleet: &Fleet) -> Decision {
-    if fleet.workers.iter().any(|worker| worker.link == Link::Expected) {
-        return Decision::Wait(Waiting::Worker);
-    }
-    Decision::Refuse(Refusal::NoWorker)
-}
-
-/// A device that could hold the model.
-struct Place<'a> {
-    worker: &'a Worker,
-    device: &'a Device,
-    cost: &'a Cost,
-}
-
-impl<'a> Place<'a> {
-    fn find(fleet: &'a Fleet, cost: &'a Cost) -> Option<Self> {
-        let worker = fleet.workers.iter().find(|worker| worker.index == cost.worker)?;
-        let device = worker.devices.iter().find(|device| device.name == cost.device)?;
-        (worker.link == Link::Up).then_some(Self { worker, device, cost })
-    }
-
-    fn free(&self) -> u64 {
-        self.device.budget.saturating_sub(self.device.taken)
-    }
-
-    fn shortage(&self) -> u64 {
-        self.device.taken.saturating_add(self.cost.bytes).saturating_sub(self.device.budget)
-    }
-
-    fn here(&self) -> impl Iterator<Item = &'a Residency> {
-        let device = self.device;
-        self.worker.residencies.iter().filter(move |residency| residency.device == device.name)
-    }
-
-    /// `None` when even all that may leave is too little, or the device too small.
-    fn victims(&self, now: u64) -> Option<Vec<&'a Residency>> {
-        if self.cost.bytes > self.device.budget {
-            return None;
-        }
-        victims(self.here(), self.shortage(), now)
-    }
-
-    fn holders(&self) -> Vec<String> {
-        self.here()
-            .filter(|residency| residency.bytes > 0)
-            .map(|residency| residency.model_id.clone())
-            .collect()
-    }
-}
-
-impl From<&Residency> for Victim {
-    fn from(residency: &Residency) -> Self {
+impl From<evict::Candidate<'_>> for Victim {
+    fn from(candidate: evict::Candidate<'_>) -> Self {
+        let evict::Candidate { residency, terms, .. } = candidate;
         Self {
             id: residency.id.clone(),
             generation: residency.generation,
             model_id: residency.model_id.clone(),
             bytes: residency.bytes,
+            terms,
         }
     }
 }

@@ -191,6 +191,15 @@ async fn placement_is_explained_without_being_done() {
         server.post("/api/placement/explain", &json!({"model_id": "org/other"})).await.json();
     assert_eq!((&answer["decision"], &answer["worker"]), (&json!("load"), &json!("w")), "{answer}");
     assert_eq!(answer["evict"][0]["model_id"], "org/model");
+    // Twelve milliseconds of loading count as the shortest reload there is.
+    let candidate = &answer["estimates"][0]["candidates"][0];
+    assert_eq!(
+        (&candidate["model_id"], &candidate["state"]),
+        (&json!("org/model"), &json!("idle"))
+    );
+    assert_eq!(candidate["regret"]["reload_s"], 0.25);
+    let regret_s = candidate["regret"]["regret_s"].as_f64().unwrap();
+    assert!(regret_s > 0.0 && regret_s < 0.25, "{answer}");
     assert_eq!(
         (&answer["estimates"][0]["needed_bytes"], &answer["estimates"][0]["free_bytes"]),
         (&json!(40), &json!(10))

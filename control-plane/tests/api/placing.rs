@@ -24,6 +24,8 @@ async fn a_model_that_needs_room_names_its_victims() {
     let victims = &worker.infers()[0].victims;
     assert_eq!(victims.len(), 1);
     assert_eq!((victims[0].residency_id.as_str(), victims[0].generation), ("r-org/model", 7));
+    let regret = victims[0].regret.expect("the terms travel along");
+    assert!(regret.regret_s > 0.0 && regret.reuse_probability < 1.0, "{regret:?}");
 }
 
 #[tokio::test]
@@ -56,7 +58,9 @@ async fn what_is_pinned_is_waited_for_until_it_goes() {
     assert_eq!(server.infer(&impatient).await.code(), "no_room");
     impatient["run"] = json!({"on_conflict": "refuse"});
     let refused = server.infer(&impatient).await;
-    assert_eq!(refused.json()["error"]["details"]["holders"], json!(["org/model"]));
+    let details = &refused.json()["error"]["details"];
+    let holder = json!({"model_id": "org/model", "bytes": 40, "state": "pinned"});
+    assert_eq!((&details["holders"], &details["free_bytes"]), (&json!([holder]), &json!(10)));
 
     let unloading = async {
         server.until(|fleet| fleet.waiting() == 1).await;

@@ -84,6 +84,8 @@ async fn the_least_recently_used_model_makes_room_and_the_log_tells_it() {
     assert_eq!((&newest["model_id"], &newest["made_room_for"]), (&json!("it/b"), &json!("it/c")));
     assert_eq!((&newest["reason"], &newest["worker"]), (&json!("room"), &json!("cpu")));
     assert!(newest["bytes_expected"].as_u64().is_some_and(|bytes| bytes > 100_000), "{newest}");
+    assert!(newest["regret"]["regret_s"].as_f64().is_some_and(|regret| regret > 0.0), "{newest}");
+    assert!(newest["bytes_freed"].is_u64(), "{newest}");
     let metrics = api.get("/metrics").await.text;
     assert!(
         metrics.contains("model_evictions_total{worker=\"cpu\",reason=\"room\"} 1"),

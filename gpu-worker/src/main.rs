@@ -1,6 +1,10 @@
 //! The worker's program: flags, logs, signals.
 
-use std::{io::IsTerminal, process::ExitCode, time::Instant};
+use std::{
+    io::IsTerminal,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use clap::Parser;
@@ -14,6 +18,9 @@ use gpu_worker::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// How long an idle thread stays that reads files or prepares a request: beside many lanes they should be few.
+const BLOCKING_THREADS_STAY: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     // Before anything asks libtorch about CUDA, and before any thread exists.
@@ -50,7 +57,10 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_keep_alive(BLOCKING_THREADS_STAY)
+        .build()?;
     runtime.block_on(serve(config))
 }
 

@@ -1,6 +1,9 @@
 //! The worker's program: flags, logs, signals.
 
-use std::{process::ExitCode, time::Instant};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use clap::Parser;
@@ -17,6 +20,9 @@ use gpu_worker::{
     rpc::{self, Blobs, Identity, Service, Token},
 };
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How long an idle thread stays that reads files or prepares a request: beside many lanes they should be few.
+const BLOCKING_THREADS_STAY: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     // Before anything asks libtorch about CUDA, and before any thread exists.
@@ -49,7 +55,10 @@ fn run(
         .worker_id
         .clone()
         .unwrap_or_else(|| format!("{}-{}", config.device, std::process::id()));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_keep_alive(BLOCKING_THREADS_STAY)
+        .build()?;
     let _entered = runtime.enter();
     let telemetry = telemetry::start(&telemetry::Settings {
         service: "gpu-worker",

@@ -1,5 +1,5 @@
 //! What the device scheduler is worth: heavy and light lanes of real matrix work under it, without one, and with one
-//! turn for all. Prints a table; `benchmarks/lanes/run.sh` starts it.
+//! turn for all. Prints a table; `benchmarks/lanes/run.sh` starts it. Arguments: rounds, seconds of a window.
 
 mod machine;
 mod work;
@@ -14,10 +14,12 @@ use self::{
 };
 
 const ROUNDS: usize = 5;
-/// Rounds that may be discarded because something else was busy.
-const SPARE_ROUNDS: usize = 10;
-const WINDOW: Duration = Duration::from_secs(6);
-const SHORT_WINDOW: Duration = Duration::from_secs(2);
+/// For each round that counts, so many may be discarded because something else was busy.
+const SPARE: usize = 2;
+/// Seconds for which lanes run beside each other.
+const WINDOW: u64 = 6;
+/// The window of a lane alone.
+const ALONE: Duration = Duration::from_secs(2);
 
 const ALL: [Mode; 4] = [Mode::FreeAllCores, Mode::FreeSingle, Mode::Turn, Mode::Scheduler];
 
@@ -37,36 +39,39 @@ fn main() {
     if let Err(error) = openmp::ensure_environment() {
         eprintln!("the spin of OpenMP stays as it is: {error}");
     }
+    let argument = |at: usize| std::env::args().nth(at).and_then(|text| text.parse::<u64>().ok());
+    let wanted = argument(1).map_or(ROUNDS, |rounds| rounds as usize);
+    let window = Duration::from_secs(argument(2).unwrap_or(WINDOW));
     let work = work::calibrate();
     eprintln!("calibrated: {work:?}");
     let mut rounds = Vec::new();
     let mut discarded = Vec::new();
-    while rounds.len() < ROUNDS && discarded.len() < SPARE_ROUNDS {
-        let round = round(&work);
+    while rounds.len() < wanted && discarded.len() < wanted * SPARE {
+        let round = round(&work, window);
         eprintln!("round: quiet {}, light alone {:?}/s", round.is_quiet, round.alone);
         if round.is_quiet { rounds.push(round) } else { discarded.push(round) }
     }
     let n_quiet = rounds.len();
     // A machine that is never quiet still has a table, which says so.
     let n_discarded = discarded.len();
-    rounds.extend(discarded.into_iter().rev().take(ROUNDS - n_quiet));
+    rounds.extend(discarded.into_iter().rev().take(wanted - n_quiet));
     print_table(&rounds, n_quiet, n_discarded);
 }
 
-fn round(work: &work::Work) -> Round {
+fn round(work: &work::Work, window: Duration) -> Round {
     let quiet = Quiet::start();
     let heavy = [Kind::Heavy(0), Kind::Heavy(1)];
     let mixed = [heavy[0], heavy[1], Kind::Light { pauses: true }, Kind::Light { pauses: true }];
     let all_busy =
         [heavy[0], heavy[1], Kind::Light { pauses: false }, Kind::Light { pauses: false }];
     let light = [Kind::Light { pauses: false }];
-    let mixed = ALL.map(|mode| run(work, mode, &mixed, WINDOW)).into();
-    let backlogged = ALL.map(|mode| run(work, mode, &all_busy, WINDOW)).into();
-    let alone = [Mode::FreeAllCores, Mode::Scheduler]
-        .map(|mode| run(work, mode, &light, SHORT_WINDOW).light_rate);
+    let mixed = ALL.map(|mode| run(work, mode, &mixed, window)).into();
+    let backlogged = ALL.map(|mode| run(work, mode, &all_busy, window)).into();
+    let alone =
+        [Mode::FreeAllCores, Mode::Scheduler].map(|mode| run(work, mode, &light, ALONE).light_rate);
     let is_quiet = quiet.was_kept();
     let neighbour = Neighbour::start();
-    let beside = run(work, Mode::Scheduler, &light, SHORT_WINDOW).light_rate;
+    let beside = run(work, Mode::Scheduler, &light, ALONE).light_rate;
     drop(neighbour);
     Round { mixed, backlogged, alone, beside_neighbour: beside / alone[1], is_quiet }
 }

@@ -147,8 +147,12 @@ pub fn run(work: &Work, mode: Mode, kinds: &[Kind], window: Duration) -> Outcome
                         let matrices = Matrices::new();
                         let products = kind.products(work);
                         drive(kind, window, || match mode {
-                            Mode::Turn => turn.run(|| drop(matrices.step(products))),
-                            _ => drop(matrices.step(products)),
+                            Mode::Turn => turn.run(|| {
+                                matrices.step(products);
+                            }),
+                            _ => {
+                                matrices.step(products);
+                            }
                         })
                     }
                     Mode::Scheduler => in_lane(id, kind, work, window, scheduler),

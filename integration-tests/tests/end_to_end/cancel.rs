@@ -42,7 +42,7 @@ async fn a_request_without_a_stream_stops_within_one_step() {
     let system = Setup::of(&[hub.path(), &zoo::hub()]).start().await;
     let api = system.api();
     let mut status = api.status_stream().await;
-    let text = "The river told a story to the stone. ".repeat(40);
+    let text = "The river told a story to the stone. ".repeat(12);
     let inputs = json!({"text": vec![text; 2048]});
     let vectors = json!({"model_id": SENTENCES, "task": "feature-extraction", "inputs": inputs, "options": {"truncate": true}});
     // Of the second kind there are four, so that not all can be done before they are stopped.

@@ -1,6 +1,7 @@
 //! Figures for Prometheus: requests as they happen, workers and models as they were last told.
 
 use std::{
+    collections::HashMap,
     fmt::{self, Write},
     sync::OnceLock,
 };
@@ -179,6 +180,14 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
             figures.add("inference_steps_after_disconnect_total", "counter", &of_worker, late);
             let most = gauges.steps_after_disconnect_max as f64;
             figures.add("inference_steps_after_disconnect_max", "gauge", &of_worker, most);
+            figures.by_reason("model_load_failures_total", &of_worker, &gauges.load_failures);
+            figures.by_reason("model_evictions_total", &of_worker, &gauges.evictions);
+            if let Some(ages) = &gauges.age_at_eviction_seconds {
+                figures.histogram("model_age_at_eviction_seconds", &of_worker, ages);
+            }
+            if let Some(sizes) = &gauges.batch_size {
+                figures.histogram("inference_batch_size", &of_worker, sizes);
+            }
         }
         let Some(status) = &view.status else { continue };
         for device in &status.devices {
@@ -221,12 +230,6 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
                 figures.add("model_load_seconds", "gauge", &labels, load_ms / 1e3);
             }
         }
-        for (reason, evictions) in
-            count(status.evictions.iter().map(|eviction| eviction.reason.as_str()))
-        {
-            let labels = format!("{of_worker},reason=\"{}\"", escape(reason));
-            figures.add("model_evictions_total", "counter", &labels, evictions as f64);
-        }
     }
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         let tasks = runtime.metrics().num_alive_tasks() as f64;
@@ -234,14 +237,6 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
     }
     figures.add("inference_waiting_for_room", "gauge", "", fleet.waiting() as f64);
     figures.write(out)
-}
-
-fn count<'a>(names: impl Iterator<Item = &'a str>) -> std::collections::BTreeMap<&'a str, u64> {
-    let mut counts = std::collections::BTreeMap::new();
-    for name in names {
-        *counts.entry(name).or_default() += 1;
-    }
-    counts
 }
 
 fn escape(label: &str) -> String {
@@ -255,6 +250,15 @@ struct Figures(Vec<(&'static str, &'static str, Vec<String>)>);
 impl Figures {
     fn add(&mut self, name: &'static str, kind: &'static str, labels: &str, value: f64) {
         self.sample(name, kind, sample(name, "", labels, value));
+    }
+
+    fn by_reason(&mut self, name: &'static str, labels: &str, counts: &HashMap<String, u64>) {
+        let mut counts: Vec<_> = counts.iter().collect();
+        counts.sort_unstable();
+        for (reason, &count) in counts {
+            let labels = format!("{labels},reason=\"{}\"", escape(reason));
+            self.add(name, "counter", &labels, count as f64);
+        }
     }
 
     /// Buckets that count everything below them, the sum, and the count.

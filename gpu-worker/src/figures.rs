@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 
 use crate::{
     residency::{Residencies, device},
-    tasks::CANCEL_BOUNDS,
+    tasks::{AGE_BOUNDS, BATCH_BOUNDS, CANCEL_BOUNDS},
 };
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -23,6 +23,11 @@ pub fn serve(address: SocketAddr) -> Result<(), BuildError> {
             Matcher::Full("inference_cancel_seconds".to_owned()),
             &CANCEL_BOUNDS,
         )?
+        .set_buckets_for_metric(
+            Matcher::Full("model_age_at_eviction_seconds".to_owned()),
+            &AGE_BOUNDS,
+        )?
+        .set_buckets_for_metric(Matcher::Full("inference_batch_size".to_owned()), &BATCH_BOUNDS)?
         .install()
 }
 

@@ -47,6 +47,11 @@ fn main() -> ExitCode {
     }
 }
 
+/// Threads that read files, hash and prepare requests. What they do is short or bound by the cores; what is more waits.
+fn blocking_threads() -> usize {
+    std::thread::available_parallelism().map_or(3, |cores| (cores.get() + 1).max(3))
+}
+
 fn run(
     config: Config,
     cuda: Result<cuda::Preload, cuda::PreloadError>,
@@ -58,6 +63,7 @@ fn run(
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_keep_alive(BLOCKING_THREADS_STAY)
+        .max_blocking_threads(blocking_threads())
         .build()?;
     let _entered = runtime.enter();
     let telemetry = telemetry::start(&telemetry::Settings {

@@ -57,7 +57,8 @@ pub struct Telemetry(Option<SdkTracerProvider>);
 /// # Errors
 /// When the endpoint is malformed or the process has a log already.
 pub fn start(settings: &Settings<'_>) -> Result<Telemetry, StartError> {
-    let provider = settings.otlp_endpoint.map(|endpoint| exporting(settings, endpoint)).transpose()?;
+    let provider =
+        settings.otlp_endpoint.map(|endpoint| exporting(settings, endpoint)).transpose()?;
     let traces = provider.as_ref().map(|provider| {
         let filter =
             Targets::new().with_targets(TRACED.iter().map(|&target| (target, LevelFilter::INFO)));
@@ -87,10 +88,8 @@ fn exporting(
     settings: &Settings<'_>,
     endpoint: &str,
 ) -> Result<SdkTracerProvider, ExporterBuildError> {
-    let exporter = opentelemetry_otlp::SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(endpoint)
-        .build()?;
+    let exporter =
+        opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
     let resource = Resource::builder()
         .with_service_name(settings.service)
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))

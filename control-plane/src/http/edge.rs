@@ -92,8 +92,7 @@ async fn identify(mut request: Request, next: Next) -> Response {
     let path = path.as_deref().unwrap_or("other");
     span.record("http.response.status_code", status).record("code", code);
     span.in_scope(|| tracing::info!(%method, path, status, code, milliseconds, "request"));
-    let mut response =
-        response.map(|body| Body::new(telemetry::FollowedBody::new(body, span)));
+    let mut response = response.map(|body| Body::new(telemetry::FollowedBody::new(body, span)));
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -301,7 +301,11 @@ async fn operators_find_health_figures_and_documentation() {
 async fn figures_of_every_worker_are_passed_on() {
     let gauges = Gauges {
         cancelled: 3,
-        cancel_seconds_sum: 0.75,
+        cancel_seconds: Some(proto::Histogram {
+            bounds: vec![0.1, 0.5],
+            counts: vec![2, 1, 0],
+            sum: 0.75,
+        }),
         cancel_seconds_max: 0.5,
         generated_tokens: 1234,
         running: 2,
@@ -316,6 +320,8 @@ async fn figures_of_every_worker_are_passed_on() {
     for figure in [
         "inference_cancelled_total{worker=\"first\"} 3",
         "inference_cancelled_total{worker=\"second\"} 0",
+        "inference_cancel_seconds_bucket{worker=\"first\",le=\"0.1\"} 2",
+        "inference_cancel_seconds_bucket{worker=\"first\",le=\"+Inf\"} 3",
         "inference_cancel_seconds_sum{worker=\"first\"} 0.75",
         "inference_cancel_seconds_max{worker=\"first\"} 0.5",
         "inference_generated_tokens_total{worker=\"first\"} 1234",

@@ -27,14 +27,14 @@ use std::{
 use tch::{Device, Kind, Tensor};
 use tokio::sync::oneshot;
 
-use self::{
-    scheduler::{Grant, LaneId, Scheduler},
-    threads::Threads,
-};
 pub use self::{
     load::{LoadSpec, LoadStage, Loaded, Measured},
     pace::Pace,
     peaks::{StepPeak, StepPeaks},
+};
+use self::{
+    scheduler::{Grant, LaneId, Scheduler},
+    threads::Threads,
 };
 use crate::{
     failure::{Code, Failure},
@@ -195,9 +195,9 @@ impl LaneBody {
             Ok((mut pipelines, loaded)) => {
                 if report.send(Ok(loaded)).is_ok() {
                     // Outside of a step there is little that can panic; if it does, the lane goes on without its jobs.
-                    while let Err(failure) = guarded(Code::InferenceFailed, || {
-                        self.serve(&mut pipelines, &mut peaks)
-                    }) {
+                    while let Err(failure) =
+                        guarded(Code::InferenceFailed, || self.serve(&mut pipelines, &mut peaks))
+                    {
                         tracing::error!(lane = self.id, %failure, "the lane's work was dropped");
                         pipelines.abort_all(&failure);
                     }

@@ -231,6 +231,7 @@ impl Residencies {
             }
             Err(failure) => {
                 tracing::warn!(model = entry.key.model_id, %failure, "a load failed");
+                self.0.counters.load_failed(failure.code.name());
                 if failure.code == Code::Cancelled {
                     state.entries.retain(|entry| entry.number != number);
                 } else {

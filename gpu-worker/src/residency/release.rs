@@ -23,6 +23,8 @@ pub(super) struct Leaving {
     pub(super) model_id: String,
     lane: Option<Lane>,
     expected: u64,
+    /// Since it was ready, if it ever was.
+    age: Option<Duration>,
     /// Why it was chosen, where somebody chose.
     pub(super) regret: Option<Regret>,
 }
@@ -94,16 +96,18 @@ impl Residencies {
                 model_id: String::new(),
                 lane: None,
                 expected: 0,
+                age: None,
                 regret: None,
             };
         };
         entry.generation = generation;
         let expected = entry.charged();
+        let age = entry.ready_at.map(|at| at.elapsed());
         let lane = match std::mem::replace(&mut entry.phase, Phase::Releasing) {
             Phase::Ready(lane) => Some(lane),
             _ => None,
         };
-        Leaving { number, model_id: entry.key.model_id.clone(), lane, expected, regret: None }
+        Leaving { number, model_id: entry.key.model_id.clone(), lane, expected, age, regret: None }
     }
 
     /// Waits until the memory is back and forgets the residency.
@@ -137,7 +141,7 @@ impl Residencies {
             expected = leaving.expected,
             "released"
         );
-        metrics::counter!("model_evictions_total", "reason" => reason.to_owned()).increment(1);
+        self.0.counters.evicted(reason, leaving.age);
         let is_empty = self.forget(leaving.number, eviction);
         self.notify();
         if is_empty {

@@ -164,6 +164,10 @@ fn gauges(shared: &Shared) -> Gauges {
         }),
         uptime_ms: shared.identity.started.elapsed().as_millis() as u64,
         drain_reason: shared.residencies.drain_reason().to_owned(),
+        load_failures: counters.load_failures().into_iter().collect(),
+        evictions: counters.evictions().into_iter().collect(),
+        age_at_eviction_seconds: Some(counters.ages.message()),
+        batch_size: Some(counters.batches.message()),
     }
 }
 

@@ -1,15 +1,28 @@
 //! What a worker has done since its start.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
+
+use super::distribution::Distribution;
 
 /// Upper bounds of the buckets of the time from a client's disappearance to the end of its work, in seconds.
 pub const CANCEL_BOUNDS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-#[derive(Debug, Default)]
+/// Upper bounds of the age of a model that leaves, in seconds.
+pub const AGE_BOUNDS: [f64; 10] =
+    [1.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0];
+
+/// Upper bounds of what takes part in a step.
+pub const BATCH_BOUNDS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+#[derive(Debug)]
 pub struct Counters {
     pub requests: AtomicU64,
     pub generated_tokens: AtomicU64,
@@ -20,6 +33,46 @@ pub struct Counters {
     cancel_buckets: [AtomicU64; CANCEL_BOUNDS.len() + 1],
     late_steps: AtomicU64,
     late_steps_max: AtomicU64,
+    load_failures: Names,
+    evictions: Names,
+    /// From ready to leaving, in seconds.
+    pub ages: Distribution,
+    /// Requests or rows in a step.
+    pub batches: Distribution,
+}
+
+/// Counts by name.
+#[derive(Debug, Default)]
+struct Names(Mutex<BTreeMap<String, u64>>);
+
+impl Names {
+    fn count(&self, name: &str) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *names.entry(name.to_owned()).or_default() += 1;
+    }
+
+    fn all(&self) -> BTreeMap<String, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            requests: AtomicU64::default(),
+            generated_tokens: AtomicU64::default(),
+            cancelled: AtomicU64::default(),
+            cancel_micros: AtomicU64::default(),
+            cancel_micros_max: AtomicU64::default(),
+            cancel_buckets: Default::default(),
+            late_steps: AtomicU64::default(),
+            late_steps_max: AtomicU64::default(),
+            load_failures: Names::default(),
+            evictions: Names::default(),
+            ages: Distribution::new(&AGE_BOUNDS),
+            batches: Distribution::new(&BATCH_BOUNDS),
+        }
+    }
 }
 
 /// How cancelled requests ended.
@@ -53,6 +106,38 @@ impl Counters {
     pub fn late_step(&self, nth: u64) {
         self.late_steps.fetch_add(1, Ordering::Relaxed);
         self.late_steps_max.fetch_max(nth, Ordering::Relaxed);
+    }
+
+    /// Counts a load that failed with this code.
+    pub fn load_failed(&self, code: &str) {
+        self.load_failures.count(code);
+        metrics::counter!("model_load_failures_total", "reason" => code.to_owned()).increment(1);
+    }
+
+    /// Counts a model that left; `age` is how long it had been ready, if it ever was.
+    pub fn evicted(&self, reason: &str, age: Option<Duration>) {
+        self.evictions.count(reason);
+        metrics::counter!("model_evictions_total", "reason" => reason.to_owned()).increment(1);
+        if let Some(age) = age {
+            self.ages.record(age.as_secs_f64());
+            metrics::histogram!("model_age_at_eviction_seconds").record(age.as_secs_f64());
+        }
+    }
+
+    /// Counts a step in which so many requests, or rows of requests, took part.
+    pub fn stepped(&self, size: usize) {
+        self.batches.record(size as f64);
+        metrics::histogram!("inference_batch_size").record(size as f64);
+    }
+
+    /// Failed loads by code.
+    pub fn load_failures(&self) -> BTreeMap<String, u64> {
+        self.load_failures.all()
+    }
+
+    /// Models that left, by reason.
+    pub fn evictions(&self) -> BTreeMap<String, u64> {
+        self.evictions.all()
     }
 
     pub fn cancels(&self) -> Cancels {

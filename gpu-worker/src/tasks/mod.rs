@@ -5,6 +5,7 @@
 
 pub mod batched;
 mod counters;
+mod distribution;
 mod encoding;
 mod failures;
 mod fair_queue;
@@ -20,7 +21,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use proto::{InferRequest, infer_result::Output};
 
 pub use self::{
-    counters::{CANCEL_BOUNDS, Cancels, Counters},
+    counters::{AGE_BOUNDS, BATCH_BOUNDS, CANCEL_BOUNDS, Cancels, Counters},
     job::{
         Encode, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Tenant, Timing, TokenRow,
         Vectors, Work,

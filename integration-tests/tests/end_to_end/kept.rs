@@ -100,7 +100,15 @@ async fn what_steps_needed_takes_the_place_of_the_estimate_and_is_known_after_a_
     let estimated = needed().await;
     // A prompt that fills a step.
     api.infer(&ask("it/b", &"Once upon a time there was a red circle. ".repeat(30))).await.ok();
-    let model = api.model("it/b").await.expect("it is there");
+    // The answer may come before the status that tells what it cost.
+    let mut model = api.model("it/b").await.expect("it is there");
+    for _ in 0..100 {
+        if model["learned"]["workspace_bytes"].is_u64() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        model = api.model("it/b").await.expect("it is there");
+    }
     let learned = &model["learned"];
     let workspace = learned["workspace_bytes"].as_u64().unwrap_or_else(|| panic!("{model}"));
     let load = learned["load_seconds"].as_f64().unwrap_or_else(|| panic!("{model}"));

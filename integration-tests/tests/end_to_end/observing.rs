@@ -80,8 +80,12 @@ async fn a_request_is_one_trace_from_http_over_grpc_to_the_lane() {
     assert!(text.contains("event: done"), "{text}");
 
     let mut found: Vec<(String, Span)> = Vec::new();
-    let has = |found: &[(String, Span)], name: &str| found.iter().any(|(_, span)| span.name == name);
-    while !["POST /api/inference/stream", "infer", "load", "lane"].iter().all(|name| has(&found, name)) {
+    let has =
+        |found: &[(String, Span)], name: &str| found.iter().any(|(_, span)| span.name == name);
+    while !["POST /api/inference/stream", "infer", "load", "lane"]
+        .iter()
+        .all(|name| has(&found, name))
+    {
         let next = within("every span", spans.recv()).await.expect("the collector lives");
         if hex(&next.1.trace_id) == TRACE {
             found.push(next);
@@ -94,7 +98,8 @@ async fn a_request_is_one_trace_from_http_over_grpc_to_the_lane() {
     assert_eq!(hex(&infer.1.parent_span_id), hex(&http.1.span_id));
     assert_eq!(hex(&load.1.parent_span_id), hex(&infer.1.span_id));
     assert_eq!(hex(&lane.1.parent_span_id), hex(&infer.1.span_id));
-    let services: Vec<&str> = [http, infer, load, lane].map(|(service, _)| service.as_str()).to_vec();
+    let services: Vec<&str> =
+        [http, infer, load, lane].map(|(service, _)| service.as_str()).to_vec();
     assert_eq!(services, ["control-plane", "gpu-worker", "gpu-worker", "gpu-worker"]);
     // Each lies within its parent, and the lane's figures are there.
     for (child, parent) in [(&infer.1, &http.1), (&lane.1, &infer.1), (&load.1, &infer.1)] {
@@ -146,11 +151,15 @@ async fn every_line_of_a_request_carries_its_id() {
             output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let of_request: Vec<&Value> =
             lines.iter().filter(|line| line["span"]["request_id"] == ID).collect();
-        let (control_plane, worker): (Vec<&Value>, Vec<&Value>) = of_request
+        let (control_plane, worker): (Vec<&Value>, Vec<&Value>) =
+            of_request.iter().partition(|line| {
+                line["target"].as_str().is_some_and(|it| it.starts_with("control_plane"))
+            });
+        let codes: Vec<&Value> = control_plane
             .iter()
-            .partition(|line| line["target"].as_str().is_some_and(|it| it.starts_with("control_plane")));
-        let codes: Vec<&Value> =
-            control_plane.iter().map(|line| &line["fields"]["code"]).filter(|it| !it.is_null()).collect();
+            .map(|line| &line["fields"]["code"])
+            .filter(|it| !it.is_null())
+            .collect();
         let is_loaded = worker.iter().any(|line| line["span"]["model_name"] == "zoo/sentences");
         if codes == ["not_found", "ok"] && is_loaded {
             return;

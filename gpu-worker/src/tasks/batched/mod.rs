@@ -163,9 +163,14 @@ impl<T: Batched> BatchPipeline<T> {
         }
     }
 
-    /// Tells every request of the step once that the step has ended.
+    /// Tells every request of the step once that the step has ended; `requests` are those of its rows.
     fn note_step(&mut self, requests: impl Iterator<Item = u64>) {
-        for request in requests.collect::<BTreeSet<u64>>() {
+        let mut rows = 0;
+        let requests: BTreeSet<u64> = requests.inspect(|_| rows += 1).collect();
+        if let Some(active) = requests.first().and_then(|request| self.active.get(request)) {
+            active.job.counters.stepped(rows);
+        }
+        for request in requests {
             if let Some(active) = self.active.get_mut(&request) {
                 active.job.has_stepped();
             }

@@ -244,6 +244,9 @@ impl GenerationPipeline {
 
     /// Tells every request of the step that it has ended.
     fn note_step(&mut self) {
+        if let Some(&first) = self.stepping.first() {
+            self.running[first].job.counters.stepped(self.stepping.len());
+        }
         for &at in &self.stepping {
             self.running[at].job.has_stepped();
         }

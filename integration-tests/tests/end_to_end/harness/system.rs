@@ -77,7 +77,10 @@ impl Setup {
             command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         });
         let address = program.wait_for("where it listens", |line| {
-            line.split_once("listening on http://").map(|(_, address)| address.trim().to_owned())
+            let (_, address) = line.split_once("listening on http://")?;
+            // The line may be JSON.
+            let end = address.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
+            Some(address[..end.unwrap_or(address.len())].to_owned())
         });
         let system = System { program, address, _folder: folder };
         let listening = started.elapsed();

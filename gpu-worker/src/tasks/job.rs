@@ -64,12 +64,15 @@ impl Job {
     /// Ends the job with what was made.
     pub fn finish(mut self, made: Made, timing: Timing) {
         self.has_ended = true;
+        // Whoever hears of the end must find the span ended.
+        self.span = tracing::Span::none();
         self.outbox.push(Event::Made(made, timing));
     }
 
     /// Ends the job with an error.
     pub fn fail(mut self, failure: Failure) {
         self.has_ended = true;
+        self.span = tracing::Span::none();
         self.outbox.push(Event::Failed(failure));
     }
 

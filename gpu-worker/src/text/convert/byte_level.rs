@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use tokenizers::models::bpe::BPE;
 
-use super::{Ends, Files, Recipe, Settings, unusable, vocabulary, word_piece::takes_space_before};
+use super::{Ends, Files, Recipe, Settings, unusable, vocabulary};
 use crate::text::TextError;
 
 /// How Qwen2 cuts a text before its merges: contractions, words, single digits, marks, ends of lines, spaces.
@@ -21,12 +21,8 @@ pub(super) fn gpt2(settings: &Settings, files: Files<'_>) -> Result<Recipe, Text
 pub(super) fn gpt_neox(settings: &Settings, files: Files<'_>) -> Result<Recipe, TextError> {
     let pre_tokenizer = byte_level(prefix_space(settings)?, true);
     let end = "<|endoftext|>";
-    let defaults = [
-        ("bos_token", end),
-        ("eos_token", end),
-        ("unk_token", end),
-        ("pad_token", "<|padding|>"),
-    ];
+    let defaults =
+        [("bos_token", end), ("eos_token", end), ("unk_token", end), ("pad_token", "<|padding|>")];
     let steps = (json!({"type": "NFC"}), pre_tokenizer);
     build(settings, files, Ends::Flags { bos: false, eos: false }, steps, &defaults)
 }
@@ -67,10 +63,7 @@ pub(super) fn deberta(settings: &Settings, files: Files<'_>) -> Result<Recipe, T
     let cls = settings.content("cls_token", "[CLS]")?;
     let sep = settings.content("sep_token", "[SEP]")?;
     let steps = (Value::Null, byte_level(prefix_space(settings)?, true));
-    let mut recipe =
-        build(settings, files, Ends::double_sep(&cls, &sep), steps, &BRACKET_ROLES)?;
-    takes_space_before(&mut recipe, "mask_token");
-    Ok(recipe)
+    build(settings, files, Ends::double_sep(&cls, &sep), steps, &BRACKET_ROLES)
 }
 
 /// The special tokens of models that were trained with fairseq.

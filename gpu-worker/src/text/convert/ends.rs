@@ -1,12 +1,11 @@
 //! What is put around a text, and between two.
 
-use serde_json::Value;
 use tokenizers::{
     PostProcessorWrapper, Tokenizer,
     processors::{roberta::RobertaProcessing, template::TemplateProcessing},
 };
 
-use super::{settings::Settings, unusable};
+use super::settings::Settings;
 use crate::text::{TextError, special_tokens::SpecialTokens};
 
 /// A class's way of marking the ends. Tokens are given by their text.
@@ -83,10 +82,7 @@ impl Ends {
                 template(single, pair, &id)
             }
             Self::Roberta { cls, sep, trim_offsets, add_prefix_space } => {
-                let ends = RobertaProcessing::new(
-                    (sep.clone(), id(sep)?),
-                    (cls.clone(), id(cls)?),
-                );
+                let ends = RobertaProcessing::new((sep.clone(), id(sep)?), (cls.clone(), id(cls)?));
                 let ends = ends.trim_offsets(*trim_offsets).add_prefix_space(*add_prefix_space);
                 Ok(PostProcessorWrapper::Roberta(ends))
             }

@@ -38,10 +38,8 @@ pub(super) fn llama(settings: &Settings, files: Files<'_>) -> Result<Recipe, Tex
     if add_prefix_space {
         after.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
     }
-    let recipe = Recipe::new(
-        model.build().map_err(unusable)?,
-        Ends::Flags { bos: false, eos: false },
-    );
+    let recipe =
+        Recipe::new(model.build().map_err(unusable)?, Ends::Flags { bos: false, eos: false });
     let recipe = recipe.steps(Value::Null, before, decoders(after))?;
     let roles = [("bos_token", "<s>"), ("eos_token", "</s>"), ("unk_token", "<unk>")];
     let mut recipe = recipe.roles(settings, &roles)?;

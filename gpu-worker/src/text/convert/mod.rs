@@ -18,9 +18,18 @@ use tokenizers::{
     AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper,
 };
 
-pub(super) use self::classes::{Class, choose};
-use self::{ends::Ends, settings::{Given, Settings}};
-use super::{TextError, special_tokens::{ROLES, SpecialTokens}};
+use self::ends::Ends;
+pub(super) use self::{
+    classes::{Class, Plain, choose},
+    ends::{flagged, template},
+    languages::{M2M100, WMT21},
+    settings::{Given, Settings},
+    vocabulary::{ids, needed},
+};
+use super::{
+    TextError,
+    special_tokens::{ROLES, SpecialTokens},
+};
 
 /// A repository's small files by name.
 pub type Files<'a> = &'a dyn Fn(&str) -> Option<&'a [u8]>;
@@ -111,7 +120,8 @@ impl Recipe {
             tokenizer.add_tokens(plain.collect::<Vec<_>>()).map_err(unusable)?;
         }
         let ends = self.ends.with_flags(settings)?;
-        tokenizer.with_post_processor(Some(ends.build(&tokenizer, &special)?));
+        let ends = ends.build(&tokenizer, &special)?;
+        tokenizer.with_post_processor(Some(ends));
         Ok((tokenizer, special))
     }
 }

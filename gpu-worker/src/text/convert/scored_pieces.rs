@@ -64,7 +64,8 @@ pub(super) fn deberta_v2(settings: &Settings, files: Files<'_>) -> Result<Recipe
     });
     let strip = json!({"type": "Strip", "strip_left": false, "strip_right": true});
     steps.extend([spaces, json!({"type": "NFC"}), strip]);
-    let scheme = if settings.flag("add_prefix_space")?.unwrap_or(true) { "always" } else { "first" };
+    let scheme =
+        if settings.flag("add_prefix_space")?.unwrap_or(true) { "always" } else { "first" };
     let mut before = Vec::new();
     if settings.flag("split_by_punct")?.unwrap_or(false) {
         before.push(json!({"type": "Punctuation", "behavior": "Isolated"}));
@@ -72,8 +73,7 @@ pub(super) fn deberta_v2(settings: &Settings, files: Files<'_>) -> Result<Recipe
     before.push(metaspace(scheme));
     let before = json!({"type": "Sequence", "pretokenizers": before});
     let ends = Ends::cls_sep(&cls, &sep);
-    let recipe =
-        build((pieces, unk_id), ends, sequence(steps), (before, metaspace(scheme)))?;
+    let recipe = build((pieces, unk_id), ends, sequence(steps), (before, metaspace(scheme)))?;
     with_tokens(recipe, settings, &BRACKET_ROLES, given(&proto))
 }
 
@@ -121,8 +121,7 @@ pub(super) fn mbart(settings: &Settings, files: Files<'_>) -> Result<Recipe, Tex
     pieces.push((settings.content("mask_token", "<mask>")?, 0.0));
     let eos = settings.content("eos_token", "</s>")?;
     let language = settings.text("src_lang")?.unwrap_or("en_XX");
-    let ends =
-        Ends::template(&format!("$A {eos} {language}"), &format!("$A $B {eos} {language}"));
+    let ends = Ends::template(&format!("$A {eos} {language}"), &format!("$A $B {eos} {language}"));
     // The reference drops the model's own replacements here.
     let recipe = build((pieces, 3), ends, Value::Null, spaced_words("always"))?;
     let codes = MBART.iter().map(|code| Given::Text((*code).to_owned()));
@@ -139,8 +138,7 @@ pub(super) fn mbart50(settings: &Settings, files: Files<'_>) -> Result<Recipe, T
     pieces.push((settings.content("mask_token", "<mask>")?, 0.0));
     let eos = settings.content("eos_token", "</s>")?;
     let language = settings.text("src_lang")?.unwrap_or("en_XX");
-    let ends =
-        Ends::template(&format!("{language} $A {eos}"), &format!("{language} $A $B {eos}"));
+    let ends = Ends::template(&format!("{language} $A {eos}"), &format!("{language} $A $B {eos}"));
     let mut steps: Vec<Value> = charsmap(&proto)?.into_iter().collect();
     steps.push(single_spaces());
     let around = (metaspace("always"), metaspace("always"));

@@ -20,13 +20,13 @@ const MAP: &str = "special_tokens_map.json";
 
 /// A special token as it was given: how it is matched is decided by its class where only its text is known.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Given {
+pub(in crate::text) enum Given {
     Text(String),
     Token(AddedToken),
 }
 
 impl Given {
-    pub(super) fn content(&self) -> &str {
+    pub(in crate::text) fn content(&self) -> &str {
         match self {
             Self::Text(content) => content,
             Self::Token(token) => &token.content,
@@ -34,7 +34,7 @@ impl Given {
     }
 
     /// The token to add; one that is known by its text only is special and matched as it is written.
-    pub(super) fn token(&self) -> AddedToken {
+    pub(in crate::text) fn token(&self) -> AddedToken {
         match self {
             Self::Text(content) => AddedToken::from(content, true),
             Self::Token(token) => token.clone(),
@@ -43,7 +43,7 @@ impl Given {
 }
 
 /// The settings of one repository.
-pub(super) struct Settings {
+pub(in crate::text) struct Settings {
     config: Map<String, Value>,
     /// By id.
     added: BTreeMap<u64, AddedToken>,
@@ -54,7 +54,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn read(files: Files<'_>) -> Result<Self, TextError> {
+    pub(in crate::text) fn read(files: Files<'_>) -> Result<Self, TextError> {
         let mut config = object(CONFIG, text_of(files, CONFIG)?)?;
         // A list under the old name becomes one under the new name, unless there is one already.
         if let Some(old) = config.remove("additional_special_tokens") {
@@ -111,17 +111,17 @@ impl Settings {
     }
 
     /// Tokens beside the vocabulary, by rising id.
-    pub(super) fn added(&self) -> impl Iterator<Item = &AddedToken> {
+    pub(in crate::text) fn added(&self) -> impl Iterator<Item = &AddedToken> {
         self.added.values()
     }
 
     /// Tokens beside the vocabulary with the ids they are said to have.
-    pub(super) fn added_ids(&self) -> impl Iterator<Item = (u64, &AddedToken)> {
+    pub(in crate::text) fn added_ids(&self) -> impl Iterator<Item = (u64, &AddedToken)> {
         self.added.iter().map(|(&id, token)| (id, token))
     }
 
     /// The token of a role; `default` is its class's, where nothing is said.
-    pub(super) fn role(
+    pub(in crate::text) fn role(
         &self,
         role: &'static str,
         default: Option<&str>,
@@ -143,7 +143,7 @@ impl Settings {
     }
 
     /// The text of a role's token, which its class cannot do without.
-    pub(super) fn content(
+    pub(in crate::text) fn content(
         &self,
         role: &'static str,
         default: &str,
@@ -157,26 +157,27 @@ impl Settings {
     }
 
     /// Tokens under names of the model's own (`image_token`), which are special too.
-    pub(super) fn named(&self) -> Vec<Given> {
-        let own = self.config.iter().filter(|(name, _)| {
-            name.ends_with("_token") && !ROLES.contains(&name.as_str())
-        });
+    pub(in crate::text) fn named(&self) -> Vec<Given> {
+        let own = self
+            .config
+            .iter()
+            .filter(|(name, _)| name.ends_with("_token") && !ROLES.contains(&name.as_str()));
         let extra = self.config.get("extra_special_tokens").and_then(Value::as_object);
         let own = own.filter_map(|(_, value)| given_of(value));
         own.chain(extra.into_iter().flatten().filter_map(|(_, value)| given_of(value))).collect()
     }
 
     /// Further special tokens; `default` are the class's, which a list under the new name displaces.
-    pub(super) fn extra(&self, default: Vec<Given>) -> Vec<Given> {
+    pub(in crate::text) fn extra(&self, default: Vec<Given>) -> Vec<Given> {
         self.extra.clone().unwrap_or(default)
     }
 
     /// The list under its old name, for the classes that read it.
-    pub(super) fn additional(&self) -> Option<Vec<Given>> {
+    pub(in crate::text) fn additional(&self) -> Option<Vec<Given>> {
         self.additional.clone()
     }
 
-    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, TextError> {
+    pub(in crate::text) fn flag(&self, name: &str) -> Result<Option<bool>, TextError> {
         match self.config.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
@@ -188,7 +189,7 @@ impl Settings {
         }
     }
 
-    pub(super) fn count(&self, name: &str) -> Result<Option<usize>, TextError> {
+    pub(in crate::text) fn count(&self, name: &str) -> Result<Option<usize>, TextError> {
         let wrong = || TextError::Field {
             file: CONFIG,
             field: name.to_owned(),
@@ -205,20 +206,18 @@ impl Settings {
         }
     }
 
-    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, TextError> {
+    pub(in crate::text) fn text(&self, name: &str) -> Result<Option<&str>, TextError> {
         match self.config.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(TextError::Field {
-                file: CONFIG,
-                field: name.to_owned(),
-                expected: "a text",
-            }),
+            Some(_) => {
+                Err(TextError::Field { file: CONFIG, field: name.to_owned(), expected: "a text" })
+            }
         }
     }
 
     /// Refuses settings that change the result and that nothing here does.
-    pub(super) fn refuse(&self, fields: &[&str]) -> Result<(), TextError> {
+    pub(in crate::text) fn refuse(&self, fields: &[&str]) -> Result<(), TextError> {
         let is_set = |name: &&&str| {
             let value = self.config.get(**name);
             value.is_some_and(|value| !is_empty(value) && *value != Value::Bool(false))
@@ -233,7 +232,7 @@ impl Settings {
         }
     }
 
-    pub(super) fn config(&self) -> &Map<String, Value> {
+    pub(in crate::text) fn config(&self) -> &Map<String, Value> {
         &self.config
     }
 }

@@ -19,7 +19,10 @@ use crate::text::{
 };
 
 /// The bytes of a file that must be there.
-pub(super) fn needed<'a>(files: Files<'a>, file: &'static str) -> Result<&'a [u8], TextError> {
+pub(in crate::text) fn needed<'a>(
+    files: Files<'a>,
+    file: &'static str,
+) -> Result<&'a [u8], TextError> {
     files(file).ok_or(TextError::NoVocabulary { file })
 }
 
@@ -101,10 +104,7 @@ pub(super) fn scores(proto: &ModelProto) -> Vec<(String, f64)> {
 }
 
 /// A model of scored pieces.
-pub(super) fn unigram(
-    pieces: Vec<(String, f64)>,
-    unk_id: usize,
-) -> Result<Unigram, TextError> {
+pub(super) fn unigram(pieces: Vec<(String, f64)>, unk_id: usize) -> Result<Unigram, TextError> {
     Unigram::from(pieces, Some(unk_id), false).map_err(unusable)
 }
 

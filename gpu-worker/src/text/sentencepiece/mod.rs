@@ -11,12 +11,12 @@ mod unigram;
 
 use std::ops::Range;
 
+pub(super) use self::charsmap::Charsmap;
 use self::{
     normalizer::{Normalizer, SPACE},
     pieces::Pieces,
     proto::{ModelKind, ModelProto, PieceKind},
 };
-pub(super) use self::charsmap::Charsmap;
 use super::TextError;
 
 /// A piece of a text.
@@ -63,9 +63,9 @@ impl Processor {
             return Err(wrong("a denormalizer is not supported"));
         }
         let pieces = Pieces::new(proto)?;
-        if trainer.byte_fallback() && (0..=255_u8).any(|byte| {
-            pieces.kind(pieces.id(&byte_piece(byte))) != PieceKind::Byte
-        }) {
+        if trainer.byte_fallback()
+            && (0..=255_u8).any(|byte| pieces.kind(pieces.id(&byte_piece(byte))) != PieceKind::Byte)
+        {
             return Err(wrong("byte_fallback needs 256 byte pieces"));
         }
         Ok(Self {

@@ -4,6 +4,8 @@
 
 #[path = "text/chats.rs"]
 mod chats;
+#[path = "text/families.rs"]
+mod families;
 #[path = "text/limits.rs"]
 mod limits;
 #[path = "text/sampling.rs"]

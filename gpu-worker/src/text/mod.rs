@@ -34,7 +34,7 @@ pub enum TextError {
     Class {
         class: String,
         #[source]
-        source: Box<TextError>,
+        source: Box<Self>,
     },
     #[error("there is no {file}")]
     NoVocabulary { file: &'static str },

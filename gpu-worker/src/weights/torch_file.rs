@@ -64,7 +64,7 @@ impl TorchFile {
         let beginning = reader.bytes(0..size.min(pickle::MAGIC_BYTES))?;
         let (checkpoint, starts) =
             if pickle::is_archive(&beginning) { reader.archive()? } else { reader.legacy()? };
-        reader.tensors(checkpoint, &starts)
+        reader.tensors(&checkpoint, &starts)
     }
 }
 
@@ -156,7 +156,7 @@ impl Reader<'_> {
         Ok((checkpoint, starts))
     }
 
-    fn tensors(&self, checkpoint: Checkpoint, starts: &Starts) -> Result<TorchFile, WeightsError> {
+    fn tensors(&self, checkpoint: &Checkpoint, starts: &Starts) -> Result<TorchFile, WeightsError> {
         let mut found = TorchFile {
             header: Header { file_bytes: self.size, ..Header::default() },
             strided: HashMap::new(),

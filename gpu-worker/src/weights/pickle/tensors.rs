@@ -114,13 +114,13 @@ impl TensorRecord {
     /// Its values lie one after the other, in order.
     pub fn is_contiguous(&self) -> bool {
         let mut expected = 1;
-        let dimensions = self.shape.iter().zip(&self.strides).rev();
-        let is_next = |(&size, &stride): (&u64, &u64)| {
+        let mut dimensions = self.shape.iter().zip(&self.strides).rev();
+        let mut is_next = |(&size, &stride): (&u64, &u64)| {
             let is_next = size == 1 || stride == expected;
             expected *= size;
             is_next
         };
-        self.elements() == 0 || dimensions.map(is_next).fold(true, |all, next| all && next)
+        self.elements() == 0 || dimensions.all(&mut is_next)
     }
 }
 

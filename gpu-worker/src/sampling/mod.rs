@@ -1,10 +1,15 @@
 //! Chooses the next token from a model's logits. Pure: no clock, no device; randomness comes from a seed.
 
+mod constraints;
+mod continuing;
+mod cutoff;
 mod filter;
 mod options;
 mod sampler;
 mod top;
 
+pub use constraints::Constraints;
+pub use continuing::continuing;
 pub use options::{InvalidOption, SamplingOptions};
 pub use sampler::{History, Sampled, Sampler};
 

@@ -20,6 +20,8 @@ fn options(setting: &Value, eos: Vec<u32>, do_sample: bool) -> SamplingOptions {
         top_k: whole("top_k"),
         top_p: real("top_p"),
         min_p: real("min_p"),
+        typical_p: real("typical_p"),
+        no_repeat_ngram_size: whole("no_repeat_ngram_size"),
         repetition_penalty: real("repetition_penalty"),
         frequency_penalty: real("frequency_penalty"),
         presence_penalty: real("presence_penalty"),

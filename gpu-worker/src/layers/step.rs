@@ -4,7 +4,7 @@ use std::cell::{OnceCell, RefCell};
 
 use tch::{Device, Kind, Tensor};
 
-use super::KvSlot;
+use super::{KvSlot, cross::Source};
 
 /// One forward pass.
 pub struct Step<'a> {
@@ -27,6 +27,8 @@ pub(super) struct Padding {
 /// The running sequences whose tokens lie one after the other in a flat pass.
 pub(super) struct Sequences<'a> {
     pub(super) segments: Vec<Segment<'a>>,
+    /// What each segment attends to beside itself; empty where there is no such thing.
+    pub(super) sources: Vec<Source<'a>>,
     /// `[tokens]`.
     pub(super) positions: Tensor,
     masks: RefCell<Vec<(usize, Option<i64>, Tensor)>>,
@@ -61,12 +63,22 @@ impl<'a> Step<'a> {
 
     /// A flat pass over sequences with caches; `ids` then holds the tokens of all segments, in this order.
     pub fn sequences(segments: Vec<Segment<'a>>, device: Device) -> Self {
+        Self::with_sources(segments, Vec::new(), device)
+    }
+
+    /// A flat pass whose sequences each have a source, in the same order.
+    pub fn with_sources(
+        segments: Vec<Segment<'a>>,
+        sources: Vec<Source<'a>>,
+        device: Device,
+    ) -> Self {
         let positions: Vec<i64> = segments
             .iter()
             .flat_map(|segment| segment.cached..segment.cached + segment.tokens)
             .collect();
         let positions = Tensor::from_slice(&positions).to_device(device);
-        Self { plan: Plan::Sequences(Sequences { segments, positions, masks: RefCell::default() }) }
+        let masks = RefCell::default();
+        Self { plan: Plan::Sequences(Sequences { segments, sources, positions, masks }) }
     }
 
     /// The position of every token of a flat pass, `[tokens]`.

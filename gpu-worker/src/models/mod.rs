@@ -2,16 +2,19 @@
 //!
 //! Model code does no input or output: config and tensors in, tensors out.
 
+mod bart;
 mod bert;
+mod enc_dec;
 mod gpt2;
 mod kinds;
 mod labels;
 mod llama;
+mod t5;
 mod vit;
 
 use std::fmt;
 
-pub use kinds::{CausalLm, ImageClassifier, Model, ModelKind, TextEncoder};
+pub use kinds::{CausalLm, ImageClassifier, Model, ModelKind, Seq2SeqLm, TextEncoder};
 use serde::Deserialize;
 
 use crate::{
@@ -20,8 +23,23 @@ use crate::{
 };
 
 /// Every architecture there is.
-pub const ARCHITECTURES: &[Architecture] =
-    &[bert::BERT, gpt2::GPT2, llama::LLAMA, llama::MISTRAL, llama::QWEN2, llama::QWEN3, vit::VIT];
+pub const ARCHITECTURES: &[Architecture] = &[
+    bart::BART,
+    bart::M2M_100,
+    bart::MARIAN,
+    bart::MBART,
+    bart::PEGASUS,
+    bert::BERT,
+    gpt2::GPT2,
+    llama::LLAMA,
+    llama::MISTRAL,
+    llama::QWEN2,
+    llama::QWEN3,
+    t5::MT5,
+    t5::T5,
+    t5::UMT5,
+    vit::VIT,
+];
 
 /// How to build one architecture from its `config.json` and its checkpoint.
 pub struct Architecture {

@@ -11,3 +11,4 @@ mod fixture;
 mod half_precision;
 mod hashed_weights;
 mod image;
+mod seq2seq;

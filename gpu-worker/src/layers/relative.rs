@@ -175,7 +175,10 @@ impl Step<'_> {
                     scale,
                     false,
                 );
-                attended.squeeze_dim(0).transpose(0, 1).reshape([segment.tokens, n_heads * head_dim])
+                attended
+                    .squeeze_dim(0)
+                    .transpose(0, 1)
+                    .reshape([segment.tokens, n_heads * head_dim])
             })
             .collect();
         Tensor::cat(&attended, 0)
@@ -207,7 +210,8 @@ mod tests {
 
     #[test]
     fn buckets_without_an_exact_one_or_beyond_the_last_distance_are_unusable() {
-        for (n_buckets, max_distance, bidirectional) in [(2, 8, true), (1, 8, false), (32, 8, false)]
+        for (n_buckets, max_distance, bidirectional) in
+            [(2, 8, true), (1, 8, false), (32, 8, false)]
         {
             assert!(!RelativeBuckets { n_buckets, max_distance, bidirectional }.is_usable());
         }

@@ -92,7 +92,11 @@ pub(super) struct Attention {
 }
 
 impl Attention {
-    pub fn load(config: &EncDecConfig, heads: i64, weights: &Weights) -> Result<Self, WeightsError> {
+    pub fn load(
+        config: &EncDecConfig,
+        heads: i64,
+        weights: &Weights,
+    ) -> Result<Self, WeightsError> {
         let dim = config.d_model;
         let linear = |name| Linear::load(&weights.at(name), dim, dim);
         Ok(Self {
@@ -173,9 +177,5 @@ pub(super) fn with_residual(
     step: &Step,
     part: impl Fn(&Tensor) -> Tensor,
 ) -> Tensor {
-    if pre_norm {
-        xs + part(&norm.forward(xs, step))
-    } else {
-        norm.forward(&(xs + part(xs)), step)
-    }
+    if pre_norm { xs + part(&norm.forward(xs, step)) } else { norm.forward(&(xs + part(xs)), step) }
 }

@@ -141,7 +141,9 @@ fn capped(
     let q = q.transpose(0, 1).reshape([kv_heads, -1, head_dim]);
     let scores = (q.bmm(&keys.transpose(1, 2)) * (scale / cap)).tanh() * cap;
     let scores = match mask {
-        Some(mask) => (scores.view([kv_heads, -1, tokens, n_keys]) + mask).view(scores.size().as_slice()),
+        Some(mask) => {
+            (scores.view([kv_heads, -1, tokens, n_keys]) + mask).view(scores.size().as_slice())
+        }
         None => scores,
     };
     let weights = scores.softmax(-1, Kind::Float).to_kind(values.kind());

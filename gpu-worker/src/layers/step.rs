@@ -4,7 +4,7 @@ use std::cell::{OnceCell, RefCell};
 
 use tch::{Device, Kind, Tensor};
 
-use super::KvSlot;
+use super::{KvSlot, cross::Source};
 
 /// One forward pass.
 pub struct Step<'a> {
@@ -30,6 +30,8 @@ pub(super) struct Sequences<'a> {
     /// How many tokens of each segment's sequence are known, those of later passes included; empty: no more than
     /// this pass reaches.
     lengths: Vec<i64>,
+    /// What each segment attends to beside itself; empty where there is no such thing.
+    pub(super) sources: Vec<Source<'a>>,
     /// `[tokens]`.
     pub(super) positions: Tensor,
     masks: RefCell<Vec<(usize, Option<i64>, Tensor)>>,
@@ -64,14 +66,22 @@ impl<'a> Step<'a> {
 
     /// A flat pass over sequences with caches; `ids` then holds the tokens of all segments, in this order.
     pub fn sequences(segments: Vec<Segment<'a>>, device: Device) -> Self {
+        Self::with_sources(segments, Vec::new(), device)
+    }
+
+    /// A flat pass whose sequences each have a source, in the same order.
+    pub fn with_sources(
+        segments: Vec<Segment<'a>>,
+        sources: Vec<Source<'a>>,
+        device: Device,
+    ) -> Self {
         let positions: Vec<i64> = segments
             .iter()
             .flat_map(|segment| segment.cached..segment.cached + segment.tokens)
             .collect();
         let positions = Tensor::from_slice(&positions).to_device(device);
-        let sequences =
-            Sequences { segments, lengths: Vec::new(), positions, masks: RefCell::default() };
-        Self { plan: Plan::Sequences(sequences) }
+        let (lengths, masks) = (Vec::new(), RefCell::default());
+        Self { plan: Plan::Sequences(Sequences { segments, lengths, sources, positions, masks }) }
     }
 
     /// Says how many tokens of each segment's sequence are known, those of later passes included: a prompt that is read

@@ -8,6 +8,7 @@ use crate::layers::{CacheShape, Step};
 
 pub enum Model {
     CausalLm(Box<dyn CausalLm>),
+    Seq2SeqLm(Box<dyn Seq2SeqLm>),
     TextEncoder(Box<dyn TextEncoder>),
     ImageClassifier(Box<dyn ImageClassifier>),
 }
@@ -15,6 +16,7 @@ pub enum Model {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ModelKind {
     CausalLm,
+    Seq2SeqLm,
     TextEncoder,
     ImageClassifier,
 }
@@ -23,6 +25,7 @@ impl fmt::Display for ModelKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::CausalLm => "causal language model",
+            Self::Seq2SeqLm => "sequence-to-sequence language model",
             Self::TextEncoder => "text encoder",
             Self::ImageClassifier => "image classifier",
         })
@@ -49,6 +52,36 @@ pub trait CausalLm: Send {
     }
 
     fn vocab_size(&self) -> i64;
+}
+
+/// Reads a source text once and writes a target text token by token.
+pub trait Seq2SeqLm: Send {
+    /// `[batch, source]` ids to `[batch, source, dim]`. Ids must be below [`Self::vocab_size`].
+    fn encode(&self, ids: &Tensor, step: &Step) -> Tensor;
+
+    /// Stores what every later token looks up of encoded sources: `[tokens, dim]`, those of all the step's segments
+    /// one after the other and without padding, go to the segments' slots.
+    fn remember(&self, encoded: &Tensor, step: &Step);
+
+    /// `[tokens]` ids of targets, those of all the step's segments one after the other, to `[tokens, dim]`. Each
+    /// segment has its source. Ids must be below [`Self::target_vocab_size`].
+    fn hidden(&self, ids: &Tensor, step: &Step) -> Tensor;
+
+    /// `[rows, dim]`, the rows whose next token is wanted, to `[rows, target_vocab_size]` in float32.
+    fn logits(&self, hidden: &Tensor, step: &Step) -> Tensor;
+
+    /// Of a token of the target, and of one of the source.
+    fn cache_shape(&self) -> CacheShape;
+
+    /// The most tokens a source can have.
+    fn source_length(&self) -> i64;
+
+    /// The most tokens a target can have, its first included.
+    fn target_length(&self) -> i64;
+
+    fn vocab_size(&self) -> i64;
+
+    fn target_vocab_size(&self) -> i64;
 }
 
 /// Turns texts into one vector per token.

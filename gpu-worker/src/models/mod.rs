@@ -2,8 +2,10 @@
 //!
 //! Model code does no input or output: config and tensors in, tensors out.
 
+mod bart;
 mod bert;
 mod decoder;
+mod enc_dec;
 mod gemma;
 mod gpt2;
 mod gpt_neox;
@@ -15,11 +17,12 @@ mod olmo2;
 mod opt;
 mod phi3;
 mod smollm3;
+mod t5;
 mod vit;
 
 use std::fmt;
 
-pub use kinds::{CausalLm, ImageClassifier, Model, ModelKind, TextEncoder};
+pub use kinds::{CausalLm, ImageClassifier, Model, ModelKind, Seq2SeqLm, TextEncoder};
 use serde::Deserialize;
 
 use crate::{
@@ -29,6 +32,11 @@ use crate::{
 
 /// Every architecture there is.
 pub const ARCHITECTURES: &[Architecture] = &[
+    bart::BART,
+    bart::M2M_100,
+    bart::MARIAN,
+    bart::MBART,
+    bart::PEGASUS,
     bert::BERT,
     gemma::GEMMA,
     gemma::GEMMA2,
@@ -46,6 +54,9 @@ pub const ARCHITECTURES: &[Architecture] = &[
     opt::OPT,
     phi3::PHI3,
     smollm3::SMOLLM3,
+    t5::MT5,
+    t5::T5,
+    t5::UMT5,
     vit::VIT,
 ];
 
@@ -191,12 +202,7 @@ mod tests {
             ("llama", CausalLm, r#"{"partial_rotary_factor": 0.5}"#, "partial_rotary_factor = 0.5"),
             ("llama", CausalLm, r#"{"num_hidden_layers": 4097}"#, "num_hidden_layers = 4097"),
             ("gemma", CausalLm, r#"{"use_bidirectional_attention": true}"#, "use_bidirectional"),
-            (
-                "gemma2",
-                CausalLm,
-                r#"{"attn_logit_softcapping": 0}"#,
-                "attn_logit_softcapping = 0",
-            ),
+            ("gemma2", CausalLm, r#"{"attn_logit_softcapping": 0}"#, "attn_logit_softcapping = 0"),
             ("gemma2", CausalLm, r#"{"sliding_window": null}"#, "without a window"),
             ("gemma3_text", CausalLm, r#"{"sliding_window_pattern": 0}"#, "sliding_window_pattern"),
             (
@@ -232,12 +238,7 @@ mod tests {
                 "short_factor = a list of 1",
             ),
             ("smollm3", CausalLm, r#"{"no_rope_layers": [1]}"#, "no_rope_layers = a list of 1"),
-            (
-                "smollm3",
-                CausalLm,
-                r#"{"no_rope_layer_interval": 0}"#,
-                "no_rope_layer_interval = 0",
-            ),
+            ("smollm3", CausalLm, r#"{"no_rope_layer_interval": 0}"#, "no_rope_layer_interval = 0"),
             (
                 "llama",
                 CausalLm,

@@ -84,6 +84,7 @@ impl Constraints {
             return;
         }
         let growth = (factor.powf(beyond as f64) - 1.0) as f32;
+        let growth = growth.min(f32::MAX);
         for &id in &self.eos_token_ids {
             if let Some(score) = scores.get_mut(id as usize)
                 && score.is_finite()

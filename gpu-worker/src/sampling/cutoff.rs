@@ -10,7 +10,8 @@ use super::{filter::softmax, top::Candidate};
 pub(super) fn keep_typical(candidates: &mut Vec<Candidate>, mass: f64) {
     let log_probs = log_softmax(candidates);
     let entropy = entropy(&log_probs);
-    let distances: Vec<f32> = log_probs.iter().map(|log_prob| (-log_prob - entropy).abs()).collect();
+    let distances: Vec<f32> =
+        log_probs.iter().map(|log_prob| (-log_prob - entropy).abs()).collect();
     let mut nearest: Vec<usize> = (0..candidates.len()).collect();
     nearest.sort_by(|&a, &b| distances[a].total_cmp(&distances[b]));
     let probabilities = softmax(candidates);

@@ -155,13 +155,17 @@ fn cutoff(name: &'static str, model: Option<f64>) -> Result<f64, InvalidOption> 
 }
 
 /// A value and who gave it, so that an error can name it.
-struct Origin<T> {
+pub(super) struct Origin<T> {
     owner: &'static str,
     name: &'static str,
-    value: T,
+    pub(super) value: T,
 }
 
-fn either<T>(name: &'static str, option: Option<T>, model: Option<T>) -> Origin<Option<T>> {
+pub(super) fn either<T>(
+    name: &'static str,
+    option: Option<T>,
+    model: Option<T>,
+) -> Origin<Option<T>> {
     match option {
         Some(value) => Origin { owner: "options", name, value: Some(value) },
         None => Origin { owner: "generation_config", name, value: model },
@@ -169,14 +173,14 @@ fn either<T>(name: &'static str, option: Option<T>, model: Option<T>) -> Origin<
 }
 
 impl<T> Origin<Option<T>> {
-    fn or(self, default: T) -> Origin<T> {
+    pub(super) fn or(self, default: T) -> Origin<T> {
         let owner = if self.value.is_some() { self.owner } else { "options" };
         Origin { owner, name: self.name, value: self.value.unwrap_or(default) }
     }
 }
 
 impl<T> Origin<T> {
-    fn check(
+    pub(super) fn check(
         self,
         message: impl Into<String>,
         accept: impl Fn(&T) -> bool,
@@ -189,7 +193,7 @@ impl<T> Origin<T> {
     }
 }
 
-fn invalid(field: impl Into<String>, message: impl Into<String>) -> InvalidOption {
+pub(super) fn invalid(field: impl Into<String>, message: impl Into<String>) -> InvalidOption {
     InvalidOption { field: field.into(), message: message.into() }
 }
 

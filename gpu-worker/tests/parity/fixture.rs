@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fs, path::PathBuf};
 
 use gpu_worker::{
-    models::{self, CausalLm, ImageClassifier, Model, ModelKind, TextEncoder},
+    models::{self, CausalLm, ImageClassifier, Model, ModelKind, Seq2SeqLm, TextEncoder},
     weights::Checkpoint,
 };
 use tch::{Kind, Tensor};
@@ -42,6 +42,13 @@ impl Fixture {
     pub fn causal_lm_of(&self, kind: Kind) -> Box<dyn CausalLm> {
         match self.load(ModelKind::CausalLm, kind) {
             Model::CausalLm(model) => model,
+            _ => panic!("the model is not what was asked for"),
+        }
+    }
+
+    pub fn seq2seq_lm(&self, kind: Kind) -> Box<dyn Seq2SeqLm> {
+        match self.load(ModelKind::Seq2SeqLm, kind) {
+            Model::Seq2SeqLm(model) => model,
             _ => panic!("the model is not what was asked for"),
         }
     }

@@ -252,7 +252,7 @@ mod tests {
             let refusal = refusal(model_type, kind, config);
             assert!(refusal.contains(expected), "{model_type} {config}: {refusal}");
         }
-        assert!(find("t5").is_err());
+        assert!(find("no_such_architecture").is_err());
     }
 
     #[test]

@@ -87,11 +87,11 @@ async fn tokens_are_streamed_and_beams_tell_their_progress() {
             continue;
         }
         assert!(named("token") == 0 && named("progress") > 0);
-        let progress = events.iter().filter(|event| event.name == "progress");
+        let mut progress = events.iter().filter(|event| event.name == "progress");
         let steps: Vec<u64> =
             progress.clone().map(|event| event.data["step"].as_u64().expect("a step")).collect();
         assert!(steps.is_sorted(), "{steps:?}");
-        assert!(progress.last().is_some_and(|last| last.data["percent"] == 100.0));
+        assert!(progress.next_back().is_some_and(|last| last.data["percent"] == 100.0));
     }
 }
 

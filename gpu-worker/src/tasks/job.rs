@@ -109,7 +109,7 @@ impl Drop for Job {
 /// What the device has to do for a request.
 pub enum Work {
     Generate(Generate),
-    Write(Write),
+    Write(Box<Write>),
     Encode(Encode),
     Classify(Pixels),
 }

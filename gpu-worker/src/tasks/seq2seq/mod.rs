@@ -233,7 +233,7 @@ impl Processor for Writer {
         let is_list = texts.is_list;
         let tokenizer = self.tokenizer.clone();
         Ok(Prepared {
-            work: Work::Write(Write { sources, decoding, seed, tokenizer }),
+            work: Work::Write(Box::new(Write { sources, decoding, seed, tokenizer })),
             finish: Box::new(move |made| {
                 let Made::Written(items) = made else {
                     return Err(Failure::new(Code::InferenceFailed, "the lane wrote nothing"));

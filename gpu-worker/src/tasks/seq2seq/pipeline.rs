@@ -250,7 +250,7 @@ impl Pipeline for Seq2SeqPipeline {
                 item: (id, idx),
             });
         }
-        self.requests.push(Request::new(id, job, work));
+        self.requests.push(Request::new(id, job, *work));
     }
 
     fn prepare_step(&mut self, now: Instant) -> Option<Ask> {

@@ -19,7 +19,7 @@ mod step;
 
 pub use activation::Activation;
 pub use attention::Attend;
-pub use cache::{CacheShape, KvArena, KvSlot};
+pub use cache::{CacheShape, KvArena, KvSlot, reorder};
 pub use cross::Source;
 pub use embedding::Embedding;
 pub use linear::Linear;

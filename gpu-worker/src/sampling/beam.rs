@@ -200,7 +200,8 @@ impl BeamSearch {
     /// Puts those of the best candidates that are ends among the finished targets.
     fn finish(&mut self, candidates: &[Candidate]) {
         // What all begin with doesn't count, the new token does.
-        let divisor = ((self.len() + 1 - self.begin) as f64).powf(self.options.length_penalty) as f32;
+        let divisor =
+            ((self.len() + 1 - self.begin) as f64).powf(self.options.length_penalty) as f32;
         let closed = self.options.early_stopping == EarlyStopping::AtOnce && self.is_full();
         for (rank, candidate) in candidates.iter().enumerate() {
             if !candidate.ends || rank >= self.options.num_beams {

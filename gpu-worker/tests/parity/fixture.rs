@@ -36,6 +36,12 @@ impl Fixture {
         self.expected.get(name).unwrap_or_else(|| panic!("the fixture has no {name}"))
     }
 
+    /// Another file of the fixture.
+    pub fn json(name: &str, file: &str) -> serde_json::Value {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        serde_json::from_str(&fs::read_to_string(folder.join(file)).unwrap()).unwrap()
+    }
+
     pub fn causal_lm(&self) -> Box<dyn CausalLm> {
         self.causal_lm_of(Kind::Float)
     }

@@ -1,5 +1,6 @@
 //! `text-generation`: a prompt or a conversation in, text out, token by token.
 
+mod beams;
 mod pipeline;
 mod request;
 mod sequence;
@@ -16,7 +17,7 @@ pub use self::pipeline::GenerationPipeline;
 use super::{Files, Generate, Made, Prepared, Processor, Work};
 use crate::{
     failure::{Code, Failure},
-    sampling::{SamplingOptions, continuing},
+    sampling::{Continuing, SamplingOptions},
     text::{ChatInput, ChatTemplate, DecodingConfig, GenerationConfig, Tokenizer},
 };
 
@@ -77,9 +78,9 @@ impl Processor for TextGeneration {
         // Whatever was asked, the answer ends where the model's context does.
         let room = self.context - prompt_ids.len();
         let max_new_tokens = (options.max_new_tokens as usize).min(room);
-        let constraints = continuing(
+        let Continuing { constraints, beams } = Continuing::resolve(
+            &asked,
             &options,
-            asked.no_repeat_ngram_size,
             &self.decoding,
             prompt_ids.len(),
             max_new_tokens,
@@ -92,6 +93,7 @@ impl Processor for TextGeneration {
             prompt_ids,
             options,
             constraints,
+            beams,
             seed,
             max_new_tokens,
             tokenizer: self.tokenizer.clone(),

@@ -4,7 +4,7 @@ use proto::{GeneratedText, TokenEvent};
 
 use super::answer::{Answer, NextError};
 use crate::{
-    layers::{KvArena, KvSlot},
+    layers::{KvArena, KvSlot, reorder},
     sampling::{BeamNext, BeamSearch, SamplingError},
     tasks::Write,
 };
@@ -107,7 +107,7 @@ impl Text {
                     BeamNext::Continue { parents } => {
                         // The cache holds what the beams had before this token.
                         let cached = search.len() as i64 - 1;
-                        *slots = reordered(std::mem::take(slots), &parents, cached);
+                        *slots = reorder(std::mem::take(slots), &parents, cached);
                         Ok(None)
                     }
                     BeamNext::Done => beam_texts(search, work, source.len()).map(Some),
@@ -115,33 +115,6 @@ impl Text {
             }
         }
     }
-}
-
-/// Gives every beam the cache of its parent. A parent's first child takes the slot itself; further ones copy it into
-/// slots that nobody goes on from.
-fn reordered(slots: Vec<KvSlot>, parents: &[usize], tokens: i64) -> Vec<KvSlot> {
-    let mut old: Vec<Option<KvSlot>> = slots.into_iter().map(Some).collect();
-    let mut heir: Vec<Option<usize>> = vec![None; old.len()];
-    let mut new: Vec<Option<KvSlot>> = Vec::with_capacity(old.len());
-    for (beam, &parent) in parents.iter().enumerate() {
-        let slot = old[parent].take();
-        if slot.is_some() {
-            heir[parent] = Some(beam);
-        }
-        new.push(slot);
-    }
-    let mut free: Vec<KvSlot> = old.into_iter().flatten().collect();
-    for beam in 0..new.len() {
-        if new[beam].is_some() {
-            continue;
-        }
-        let from = heir[parents[beam]].and_then(|heir| new[heir].as_ref());
-        if let (Some(slot), Some(from)) = (free.pop(), from) {
-            slot.copy_from(from, tokens);
-            new[beam] = Some(slot);
-        }
-    }
-    new.into_iter().flatten().collect()
 }
 
 fn beam_texts(

@@ -108,7 +108,7 @@ impl Drop for Job {
 
 /// What the device has to do for a request.
 pub enum Work {
-    Generate(Generate),
+    Generate(Box<Generate>),
     Write(Box<Write>),
     Encode(Encode),
     Classify(Pixels),

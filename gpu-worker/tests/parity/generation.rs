@@ -53,7 +53,7 @@ pub fn generate(
     let now = Instant::now();
     let mut pipelines = fixture.pipelines(ModelKind::CausalLm);
     pipelines.admit(Job {
-        work: Some(Work::Generate(work)),
+        work: Some(Work::Generate(Box::new(work))),
         tenant: "".into(),
         outbox,
         priority: 0,

@@ -16,19 +16,8 @@ fn causal_models_run_in_half_types() {
     let _guard = tch::no_grad_guard();
     for (kind, tolerance) in KINDS {
         for name in [
-            "gemma",
-            "gemma2",
-            "gemma3_text",
-            "gpt2",
-            "gpt_neox",
-            "llama",
-            "mistral",
-            "olmo2",
-            "opt",
-            "phi3",
-            "qwen2",
-            "qwen3",
-            "smollm3",
+            "gemma", "gemma2", "gpt2", "gpt_neox", "llama", "mistral", "olmo2", "opt", "phi3",
+            "qwen2", "qwen3", "smollm3",
         ] {
             let fixture = Fixture::open(name);
             let model = fixture.causal_lm_of(kind);

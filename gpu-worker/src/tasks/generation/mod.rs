@@ -1,6 +1,7 @@
 //! `text-generation`: a prompt or a conversation in, text out, token by token.
 
 mod beams;
+mod limits;
 mod pipeline;
 mod request;
 mod sequence;
@@ -99,7 +100,7 @@ impl Processor for TextGeneration {
             tokenizer: self.tokenizer.clone(),
         };
         Ok(Prepared {
-            work: Work::Generate(work),
+            work: Work::Generate(Box::new(work)),
             finish: Box::new(move |made| {
                 let Made::Texts(mut choices) = made else {
                     return Err(Failure::new(Code::InferenceFailed, "the lane made no text"));

@@ -12,6 +12,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     beams::Beams,
+    limits::refusal,
     request::{Request, charged_tokens},
     sequence::Sequence,
 };
@@ -38,7 +39,7 @@ pub struct GenerationPipeline {
     device: Device,
     arena: KvArena,
     /// Charged in tokens.
-    waiting: FairQueue<(Job, Generate)>,
+    waiting: FairQueue<(Job, Box<Generate>)>,
     running: Vec<Request>,
     /// Requests in the step that was prepared last, by index into `running`.
     stepping: Vec<usize>,
@@ -63,39 +64,6 @@ impl GenerationPipeline {
             running: Vec::new(),
             stepping: Vec::new(),
         }
-    }
-
-    /// Why a request could never run here.
-    fn refusal(&self, work: &Generate) -> Option<Failure> {
-        let needed = work.prompt_ids.len() + work.max_new_tokens;
-        let limit = self.arena.max_tokens().min(self.model.context_length()) as usize;
-        if needed > limit {
-            let message = format!(
-                "prompt and answer may need {needed} tokens, this model's cache here holds {limit}"
-            );
-            return Some(
-                Failure::new(Code::InputTooLong, message)
-                    .at("options.max_new_tokens")
-                    .number("tokens", needed as u64)
-                    .number("limit", limit as u64),
-            );
-        }
-        // Beams go on together, so none of them can be read anew alone.
-        let rereads = self.model.rereads_beyond().map(|most| most as usize);
-        if let (Some(_), Some(most)) = (&work.beams, rereads)
-            && (work.prompt_ids.len()..needed).contains(&most)
-        {
-            let message = format!(
-                "num_beams must be 1 for an answer in which this model's text outgrows {most} tokens"
-            );
-            let failure = Failure::new(Code::InputTooLong, message).at("options.num_beams");
-            return Some(failure.number("limit", most as u64));
-        }
-        // A tokenizer that does not belong to the model must not read beyond its embedding.
-        let vocabulary = self.model.vocab_size() as u64;
-        let stray = work.prompt_ids.iter().find(|&&id| u64::from(id) >= vocabulary)?;
-        let message = format!("the tokenizer gives token {stray}, the model knows {vocabulary}");
-        Some(Failure::new(Code::CorruptCheckpoint, message))
     }
 
     fn drop_abandoned(&mut self, now: Instant) {
@@ -322,7 +290,7 @@ impl Pipeline for GenerationPipeline {
 
     fn admit(&mut self, mut job: Job) {
         let Some(Work::Generate(work)) = job.work.take() else { return };
-        match self.refusal(&work) {
+        match refusal(&work, &*self.model, self.arena.max_tokens()) {
             Some(failure) => job.fail(failure),
             None => self.waiting.push(Entry {
                 tenant: Arc::clone(&job.tenant),

@@ -16,7 +16,7 @@ use crate::tasks::{Event, Generate, Job, Made, Timing};
 /// A request whose answers are being made.
 pub struct Request {
     pub job: Job,
-    pub work: Generate,
+    pub work: Box<Generate>,
     pub sequences: Vec<Sequence>,
     /// The search that the sequences are the beams of.
     pub beams: Option<Beams>,

@@ -75,7 +75,14 @@ impl Sizes {
     fn workspace_bytes(&self, dtype: Kind) -> u64 {
         let hidden = self.hidden();
         let wide = self
-            .field(&["intermediate_size", "n_inner", "hidden_dim", "d_ff", "encoder_ffn_dim"])
+            .field(&[
+                "intermediate_size",
+                "n_inner",
+                "hidden_dim",
+                "d_ff",
+                "encoder_ffn_dim",
+                "ffn_dim",
+            ])
             .unwrap_or(hidden.saturating_mul(4));
         let values = hidden.saturating_mul(4).saturating_add(wide.saturating_mul(2));
         STEP_ROWS.saturating_mul(values).saturating_mul(bytes_per_value(dtype))

@@ -13,6 +13,8 @@ pub struct Constraints {
     pub encoder_no_repeat_ngram_size: usize,
     /// Runs of tokens that never come.
     pub bad_words_ids: Vec<Vec<u32>>,
+    /// How long the target is before anything is written: 1, its start token, or a prompt.
+    pub begin: usize,
     /// No end before the target has so many tokens, its first included.
     pub min_length: usize,
     /// The target's second token.
@@ -21,6 +23,8 @@ pub struct Constraints {
     pub forced_eos_token_ids: Vec<u32>,
     /// The largest length of a target, its first token included.
     pub max_length: usize,
+    /// Beyond so many written tokens an end becomes likelier with each, by this factor.
+    pub length_decay: Option<(usize, f64)>,
     /// Tokens that never come.
     pub suppress_tokens: Vec<u32>,
     /// Tokens that don't come first (after a forced one, where there is one).
@@ -48,9 +52,10 @@ impl Constraints {
         if target.len() + 1 == self.max_length && !self.forced_eos_token_ids.is_empty() {
             force(scores, &self.forced_eos_token_ids);
         }
+        self.decay(scores, target.len());
         ban(scores, &self.suppress_tokens);
-        let begin = if self.forced_bos_token_id.is_some() { 2 } else { 1 };
-        if target.len() == begin {
+        let after_forced = self.begin <= 1 && self.forced_bos_token_id.is_some();
+        if target.len() == self.begin + usize::from(after_forced) {
             ban(scores, &self.begin_suppress_tokens);
         }
     }
@@ -68,6 +73,23 @@ impl Constraints {
                 let penalised = if *score < 0.0 { *score * penalty } else { *score / penalty };
                 // What leaves the range of a float stays ordered.
                 *score = penalised.min(f32::MAX);
+            }
+        }
+    }
+
+    fn decay(&self, scores: &mut [f32], length: usize) {
+        let Some((start, factor)) = self.length_decay else { return };
+        let beyond = length.saturating_sub(start + self.begin);
+        if beyond == 0 {
+            return;
+        }
+        let growth = (factor.powf(beyond as f64) - 1.0) as f32;
+        let growth = growth.min(f32::MAX);
+        for &id in &self.eos_token_ids {
+            if let Some(score) = scores.get_mut(id as usize)
+                && score.is_finite()
+            {
+                *score = (*score + score.abs() * growth).clamp(f32::MIN, f32::MAX);
             }
         }
     }
@@ -123,10 +145,12 @@ mod tests {
             no_repeat_ngram_size: 0,
             encoder_no_repeat_ngram_size: 0,
             bad_words_ids: Vec::new(),
+            begin: 1,
             min_length: 0,
             forced_bos_token_id: None,
             forced_eos_token_ids: Vec::new(),
             max_length: 100,
+            length_decay: None,
             suppress_tokens: Vec::new(),
             begin_suppress_tokens: Vec::new(),
             renormalize: false,

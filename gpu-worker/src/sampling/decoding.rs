@@ -160,10 +160,14 @@ fn constraints(
         no_repeat_ngram_size: size as usize,
         encoder_no_repeat_ngram_size: decoding.encoder_no_repeat_ngram_size.unwrap_or(0) as usize,
         bad_words_ids: decoding.bad_words_ids.clone(),
+        begin: 1,
         min_length,
         forced_bos_token_id: decoding.forced_bos_token_id,
         forced_eos_token_ids: decoding.forced_eos_token_ids.clone(),
         max_length,
+        length_decay: decoding
+            .exponential_decay_length_penalty
+            .map(|(start, factor)| (start as usize, factor)),
         suppress_tokens: decoding.suppress_tokens.clone(),
         begin_suppress_tokens: decoding.begin_suppress_tokens.clone(),
         renormalize: decoding.renormalize_logits,

@@ -2,6 +2,8 @@
 
 mod beam;
 mod constraints;
+mod continuing;
+mod cutoff;
 mod decoding;
 mod filter;
 mod options;
@@ -10,6 +12,7 @@ mod top;
 
 pub use beam::{BeamNext, BeamOptions, BeamSearch, BeamTarget, EarlyStopping};
 pub use constraints::Constraints;
+pub use continuing::continuing;
 pub use decoding::Decoding;
 pub use options::{InvalidOption, SamplingOptions};
 pub use sampler::{History, Sampled, Sampler};

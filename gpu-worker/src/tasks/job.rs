@@ -17,7 +17,7 @@ use super::{
 use crate::{
     failure::Failure,
     media::Pixels,
-    sampling::{Decoding, SamplingOptions},
+    sampling::{Constraints, Decoding, SamplingOptions},
     text::Tokenizer,
 };
 
@@ -118,6 +118,8 @@ pub enum Work {
 pub struct Generate {
     pub prompt_ids: Vec<u32>,
     pub options: SamplingOptions,
+    /// What is forbidden and forced, if anything is.
+    pub constraints: Option<Constraints>,
     pub seed: u64,
     /// At least 1.
     pub max_new_tokens: usize,

@@ -33,20 +33,19 @@ pub struct DecodingConfig {
     pub bad_words_ids: Vec<Vec<u32>>,
     pub forced_bos_token_id: Option<u32>,
     pub forced_eos_token_ids: Vec<u32>,
+    /// After how many tokens the end becomes likelier, and by which factor.
+    pub exponential_decay_length_penalty: Option<(u32, f64)>,
     pub suppress_tokens: Vec<u32>,
     pub begin_suppress_tokens: Vec<u32>,
     pub renormalize_logits: bool,
 }
 
 /// Fields that change the answer, and the values at which they don't.
-const UNKNOWN: [(&str, &[f64]); 18] = [
+const UNKNOWN: [(&str, &[f64]); 14] = [
     ("constraints", &[]),
     ("diversity_penalty", &[0.0]),
     ("dola_layers", &[]),
     ("encoder_repetition_penalty", &[1.0]),
-    ("epsilon_cutoff", &[0.0]),
-    ("eta_cutoff", &[0.0]),
-    ("exponential_decay_length_penalty", &[]),
     ("force_words_ids", &[]),
     ("forced_decoder_ids", &[]),
     ("guidance_scale", &[1.0]),
@@ -56,7 +55,6 @@ const UNKNOWN: [(&str, &[f64]); 18] = [
     ("sequence_bias", &[]),
     ("stop_strings", &[]),
     ("top_h", &[]),
-    ("typical_p", &[1.0]),
     ("watermarking_config", &[]),
 ];
 
@@ -96,12 +94,27 @@ impl DecodingConfig {
                 .unwrap_or_default(),
             forced_bos_token_id: fields.id("forced_bos_token_id")?,
             forced_eos_token_ids: fields.ids("forced_eos_token_id")?,
+            exponential_decay_length_penalty: fields.get(
+                "exponential_decay_length_penalty",
+                "a number of tokens and a factor above 0",
+                decay,
+            )?,
             suppress_tokens: fields.ids("suppress_tokens")?,
             begin_suppress_tokens: fields.ids("begin_suppress_tokens")?,
             renormalize_logits: fields
                 .get("renormalize_logits", "true or false", Value::as_bool)?
                 .unwrap_or(false),
         })
+    }
+}
+
+fn decay(value: &Value) -> Option<(u32, f64)> {
+    match value.as_array()?.as_slice() {
+        [start, factor] => {
+            let factor = factor.as_f64().filter(|&factor| factor > 0.0)?;
+            Some((start.as_u64()?.try_into().ok()?, factor))
+        }
+        _ => None,
     }
 }
 
@@ -132,7 +145,11 @@ mod tests {
     #[test]
     fn what_would_change_the_answer_and_is_not_known_is_refused_by_name() {
         for (text, expected) in [
-            (r#"{"typical_p": 0.9}"#, "`typical_p` = 0.9 is not supported"),
+            (r#"{"top_h": 0.9}"#, "`top_h` = 0.9 is not supported"),
+            (
+                r#"{"exponential_decay_length_penalty": [2, 0]}"#,
+                "`exponential_decay_length_penalty` must be a number of tokens and a factor above 0",
+            ),
             (r#"{"force_words_ids": [[1]]}"#, "`force_words_ids` = [[1]] is not supported"),
             (r#"{"early_stopping": "soon"}"#, "`early_stopping` must be true, false"),
             (r#"{"bad_words_ids": [1]}"#, "`bad_words_ids` must be a list of lists"),

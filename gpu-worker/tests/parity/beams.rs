@@ -135,6 +135,8 @@ fn count(options: &Value, name: &str) -> usize {
 fn constraints(options: &Value) -> Constraints {
     let min_new_tokens = options["min_new_tokens"].as_u64().map(|count| count as usize + 1);
     Constraints {
+        begin: 1,
+        length_decay: None,
         repetition_penalty: options["repetition_penalty"].as_f64().unwrap_or(1.0),
         no_repeat_ngram_size: count(options, "no_repeat_ngram_size"),
         encoder_no_repeat_ngram_size: count(options, "encoder_no_repeat_ngram_size"),

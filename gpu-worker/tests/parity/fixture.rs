@@ -4,9 +4,10 @@ use std::{collections::HashMap, fs, path::PathBuf};
 
 use gpu_worker::{
     models::{self, CausalLm, ImageClassifier, Model, ModelKind, Seq2SeqLm, TextEncoder},
+    tasks::Pipelines,
     weights::Checkpoint,
 };
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::hashed_weights;
 
@@ -67,7 +68,17 @@ impl Fixture {
         }
     }
 
+    /// The model in the pipeline that a lane would run.
+    pub fn pipelines(&self, wanted: ModelKind) -> Pipelines {
+        let (model, checkpoint) = self.load_with_checkpoint(wanted, Kind::Float);
+        Pipelines::new(model, checkpoint, Device::Cpu, 1 << 20)
+    }
+
     fn load(&self, wanted: ModelKind, kind: Kind) -> Model {
+        self.load_with_checkpoint(wanted, kind).0
+    }
+
+    fn load_with_checkpoint(&self, wanted: ModelKind, kind: Kind) -> (Model, Checkpoint) {
         let config: serde_json::Value = serde_json::from_str(&self.config).unwrap();
         let architecture = models::find(config["model_type"].as_str().unwrap()).unwrap();
         let tensors = self.shapes.iter().map(|(name, shape)| {
@@ -77,7 +88,7 @@ impl Fixture {
         checkpoint.rename(architecture.renames);
         let model = architecture.load(&self.config, wanted, &checkpoint.root()).unwrap();
         checkpoint.finish().unwrap();
-        model
+        (model, checkpoint)
     }
 }
 

@@ -9,6 +9,7 @@ mod beams;
 mod causal;
 mod encoder;
 mod fixture;
+mod generation;
 mod half_precision;
 mod hashed_weights;
 mod image;

@@ -128,7 +128,7 @@ impl Attention {
     pub fn of_target(&self, layer: usize, xs: &Tensor, step: &Step) -> Tensor {
         let project = |linear: &Linear| self.in_heads(&linear.forward(xs, step));
         let (q, k, v) = (project(&self.q_proj), project(&self.k_proj), project(&self.v_proj));
-        let attend = Attend { layer, scale: self.scale(), window: None };
+        let attend = Attend { layer, scale: self.scale(), window: None, softcap: None };
         self.out_proj.forward(&step.attend_cached(attend, &q, &k, &v), step)
     }
 

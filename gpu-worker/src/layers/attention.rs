@@ -2,7 +2,7 @@
 //! caches of running sequences. Query heads may share key and value heads in groups
 //! (Ainslie et al., 2023, <https://arxiv.org/abs/2305.13245>).
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{
     Step,
@@ -17,6 +17,8 @@ pub struct Attend {
     pub scale: f64,
     /// How many of the newest positions a token sees, itself included; `None` for all.
     pub window: Option<i64>,
+    /// Scores are bent to lie between minus this and this (Gemma 2, <https://arxiv.org/abs/2408.00118>).
+    pub softcap: Option<f64>,
 }
 
 impl Step<'_> {
@@ -71,7 +73,7 @@ fn attend_segment(
     sequences: &Sequences<'_>,
     idx: usize,
     segment: &Segment<'_>,
-    Attend { layer, scale, window }: Attend,
+    Attend { layer, scale, window, softcap }: Attend,
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
@@ -82,6 +84,10 @@ fn attend_segment(
     let from = window.map_or(0, |window| (cached + 1 - window).max(0));
     let to = cached + tokens;
     let (keys, values) = slot.read(layer, from, to);
+    if let Some(cap) = softcap {
+        let mask = (tokens > 1).then(|| sequences.mask(idx, window, from, q.kind()));
+        return capped(q, &keys, &values, mask.as_ref(), scale, cap);
+    }
     if tokens == 1 {
         // The query heads of a group stand where the tokens of a longer query would: nothing is repeated.
         let (kv_heads, head_dim) = (keys.size()[1], keys.size()[3]);
@@ -116,4 +122,28 @@ fn attend_segment(
         shares_heads,
     );
     attended.squeeze_dim(0).transpose(0, 1)
+}
+
+/// Attention with bent scores, which the fused kernels don't have: `q` is `[tokens, n_heads, head_dim]`, and so is the
+/// answer; keys and values are `[1, kv_heads, keys, head_dim]`, the mask is `[1, 1, tokens, keys]`.
+fn capped(
+    q: &Tensor,
+    keys: &Tensor,
+    values: &Tensor,
+    mask: Option<&Tensor>,
+    scale: f64,
+    cap: f64,
+) -> Tensor {
+    let (tokens, n_heads, head_dim) = q.size3().expect("q is [tokens, heads, head_dim]");
+    let (keys, values) = (keys.squeeze_dim(0), values.squeeze_dim(0));
+    let (kv_heads, n_keys) = (keys.size()[0], keys.size()[1]);
+    // The query heads of a group are rows of one product with the keys that they share.
+    let q = q.transpose(0, 1).reshape([kv_heads, -1, head_dim]);
+    let scores = (q.bmm(&keys.transpose(1, 2)) * (scale / cap)).tanh() * cap;
+    let scores = match mask {
+        Some(mask) => (scores.view([kv_heads, -1, tokens, n_keys]) + mask).view(scores.size().as_slice()),
+        None => scores,
+    };
+    let weights = scores.softmax(-1, Kind::Float).to_kind(values.kind());
+    weights.bmm(&values).view([n_heads, tokens, head_dim]).transpose(0, 1)
 }

@@ -29,6 +29,9 @@ pub(super) struct Sequences<'a> {
     pub(super) segments: Vec<Segment<'a>>,
     /// What each segment attends to beside itself; empty where there is no such thing.
     pub(super) sources: Vec<Source<'a>>,
+    /// How many tokens of each segment's sequence are known, those of later passes included; empty: no more than
+    /// this pass reaches.
+    lengths: Vec<i64>,
     /// `[tokens]`.
     pub(super) positions: Tensor,
     masks: RefCell<Vec<(usize, Option<i64>, Tensor)>>,
@@ -77,8 +80,19 @@ impl<'a> Step<'a> {
             .flat_map(|segment| segment.cached..segment.cached + segment.tokens)
             .collect();
         let positions = Tensor::from_slice(&positions).to_device(device);
-        let masks = RefCell::default();
-        Self { plan: Plan::Sequences(Sequences { segments, sources, positions, masks }) }
+        let (lengths, masks) = (Vec::new(), RefCell::default());
+        let sequences = Sequences { segments, sources, lengths, positions, masks };
+        Self { plan: Plan::Sequences(sequences) }
+    }
+
+    /// Says how many tokens of each segment's sequence are known, those of later passes included: a prompt that is read
+    /// in pieces is then read as it would be at once, where that depends on its length.
+    #[must_use]
+    pub fn of_lengths(mut self, lengths: Vec<i64>) -> Self {
+        if let Plan::Sequences(sequences) = &mut self.plan {
+            sequences.lengths = lengths;
+        }
+        self
     }
 
     /// The position of every token of a flat pass, `[tokens]`.
@@ -108,6 +122,12 @@ impl<'a> Step<'a> {
 }
 
 impl Sequences<'_> {
+    /// How long a segment's sequence is known to be.
+    pub(super) fn length(&self, segment_idx: usize) -> i64 {
+        let Segment { cached, tokens, .. } = self.segments[segment_idx];
+        self.lengths.get(segment_idx).copied().unwrap_or(0).max(cached + tokens)
+    }
+
     /// What is added to the scores of one segment's tokens against the keys from position `from` on,
     /// `[1, 1, tokens, keys]`: a token sees the positions up to its own, the last `window` of them if there is one.
     pub(super) fn mask(

@@ -46,6 +46,11 @@ pub trait CausalLm: Send {
     /// The most tokens a sequence can have.
     fn context_length(&self) -> i64;
 
+    /// A sequence that outgrows this many tokens is read anew from its beginning: all its keys change.
+    fn rereads_beyond(&self) -> Option<i64> {
+        None
+    }
+
     fn vocab_size(&self) -> i64;
 }
 

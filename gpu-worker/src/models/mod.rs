@@ -4,11 +4,19 @@
 
 mod bart;
 mod bert;
+mod decoder;
 mod enc_dec;
+mod gemma;
 mod gpt2;
+mod gpt_neox;
 mod kinds;
 mod labels;
 mod llama;
+mod mixture;
+mod olmo2;
+mod opt;
+mod phi3;
+mod smollm3;
 mod t5;
 mod vit;
 
@@ -30,11 +38,22 @@ pub const ARCHITECTURES: &[Architecture] = &[
     bart::MBART,
     bart::PEGASUS,
     bert::BERT,
+    gemma::GEMMA,
+    gemma::GEMMA2,
+    gemma::GEMMA3_TEXT,
     gpt2::GPT2,
+    gpt_neox::GPT_NEOX,
     llama::LLAMA,
     llama::MISTRAL,
     llama::QWEN2,
     llama::QWEN3,
+    mixture::MIXTRAL,
+    mixture::QWEN2_MOE,
+    mixture::QWEN3_MOE,
+    olmo2::OLMO2,
+    opt::OPT,
+    phi3::PHI3,
+    smollm3::SMOLLM3,
     t5::MT5,
     t5::T5,
     t5::UMT5,
@@ -177,8 +196,58 @@ mod tests {
             (
                 "llama",
                 CausalLm,
-                r#"{"rope_scaling": {"rope_type": "longrope"}}"#,
-                "rope_type \"longrope\"",
+                r#"{"rope_scaling": {"rope_type": "mrope"}}"#,
+                "rope_type \"mrope\" is not supported",
+            ),
+            ("llama", CausalLm, r#"{"partial_rotary_factor": 0.5}"#, "partial_rotary_factor = 0.5"),
+            ("llama", CausalLm, r#"{"num_hidden_layers": 4097}"#, "num_hidden_layers = 4097"),
+            ("gemma", CausalLm, r#"{"use_bidirectional_attention": true}"#, "use_bidirectional"),
+            (
+                "gemma2",
+                CausalLm,
+                r#"{"attn_logit_softcapping": 0}"#,
+                "attn_logit_softcapping = 0",
+            ),
+            ("gemma2", CausalLm, r#"{"sliding_window": null}"#, "without a window"),
+            ("gemma3_text", CausalLm, r#"{"sliding_window_pattern": 0}"#, "sliding_window_pattern"),
+            (
+                "gemma3_text",
+                CausalLm,
+                r#"{"rope_parameters": {"rope_type": "default"}}"#,
+                "rope_parameters = one for all kinds of layers",
+            ),
+            ("gpt_neox", CausalLm, r#"{"rotary_pct": 0.001}"#, "of which 0 values turn"),
+            ("gpt_neox", CausalLm, r#"{"hidden_act": "snake"}"#, "\"snake\" is not supported"),
+            ("mixtral", CausalLm, r#"{"num_experts_per_tok": 9}"#, "num_experts_per_tok = 9"),
+            ("mixtral", CausalLm, r#"{"num_local_experts": 0}"#, "num_local_experts = 0"),
+            ("qwen2_moe", CausalLm, r#"{"decoder_sparse_step": 0}"#, "decoder_sparse_step = 0"),
+            (
+                "qwen2_moe",
+                CausalLm,
+                r#"{"shared_expert_intermediate_size": 0}"#,
+                "shared_expert_intermediate_size = 0",
+            ),
+            ("qwen3_moe", CausalLm, r#"{"num_experts": 100000}"#, "num_experts = 100000"),
+            ("olmo2", CausalLm, r#"{"num_key_value_heads": 5}"#, "num_key_value_heads = 5"),
+            ("opt", CausalLm, r#"{"word_embed_proj_dim": 0}"#, "word_embed_proj_dim = 0"),
+            (
+                "phi3",
+                CausalLm,
+                r#"{"rope_scaling": {"type": "linear", "factor": 2}}"#,
+                "rope_type \"linear\" is not supported",
+            ),
+            (
+                "phi3",
+                CausalLm,
+                r#"{"rope_scaling": {"type": "su", "short_factor": [1], "long_factor": [1]}}"#,
+                "short_factor = a list of 1",
+            ),
+            ("smollm3", CausalLm, r#"{"no_rope_layers": [1]}"#, "no_rope_layers = a list of 1"),
+            (
+                "smollm3",
+                CausalLm,
+                r#"{"no_rope_layer_interval": 0}"#,
+                "no_rope_layer_interval = 0",
             ),
             (
                 "llama",

@@ -21,6 +21,22 @@ const DECODERS: &[&str] = &[
     "qwen2",
     "qwen2-window",
     "qwen3",
+    "gpt_neox",
+    "gpt_neox-serial",
+    "opt",
+    "opt-after",
+    "opt-plain",
+    "mixtral",
+    "mixtral-fused",
+    "qwen2_moe",
+    "qwen3_moe",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "phi3",
+    "phi3-longrope",
+    "smollm3",
+    "olmo2",
 ];
 
 /// What [`every_decoder`] hands to a test.

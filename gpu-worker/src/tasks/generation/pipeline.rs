@@ -166,7 +166,7 @@ impl GenerationPipeline {
         job.fail(Failure::new(Code::InputTooLong, message).at("options.n").number("limit", limit));
     }
 
-    /// What each sequence contributes to the next step: one token, or a piece of its prompt.
+    /// What each sequence contributes to the next step: one token, or a piece of what it has to read first.
     fn parts(&self) -> Vec<Part> {
         let mut prefill = PREFILL_TOKENS;
         let mut parts = Vec::new();
@@ -190,7 +190,7 @@ impl GenerationPipeline {
     /// One forward pass over the parts: the logits of those whose next token can be chosen, one row after the other.
     fn forward(&self, parts: &[Part], wanted: &[i64]) -> Vec<f32> {
         let mut ids: Vec<i64> = Vec::new();
-        let mut segments = Vec::new();
+        let (mut segments, mut lengths) = (Vec::new(), Vec::new());
         for part in parts {
             let request = &self.running[part.request];
             let sequence = &request.sequences[part.sequence];
@@ -201,8 +201,10 @@ impl GenerationPipeline {
                 cached: sequence.cached() as i64,
                 tokens: part.tokens as i64,
             });
+            let known = request.work.prompt_ids.len() + sequence.generated_tokens();
+            lengths.push(known as i64);
         }
-        let step = Step::sequences(segments, self.device);
+        let step = Step::sequences(segments, self.device).of_lengths(lengths);
         let n_tokens = ids.len();
         let hidden = self.model.hidden(&Tensor::from_slice(&ids).to_device(self.device), &step);
         if wanted.is_empty() {
@@ -220,11 +222,17 @@ impl GenerationPipeline {
     /// Chooses a token for every row of logits and says so.
     fn choose(&mut self, chosen: &[(usize, usize)], mut logits: Vec<f32>, took: Duration) {
         let vocabulary = logits.len() / chosen.len().max(1);
+        let rereads_beyond = self.model.rereads_beyond();
         let mut failures: Vec<(usize, Failure)> = Vec::new();
         for (&(at, index), row) in chosen.iter().zip(logits.chunks_mut(vocabulary.max(1))) {
             let request = &mut self.running[at];
-            match request.sequences[index].next(row, &request.work) {
+            let sequence = &mut request.sequences[index];
+            match sequence.next(row, &request.work) {
                 Ok(event) => {
+                    let known = request.work.prompt_ids.len() + sequence.generated_tokens();
+                    if rereads_beyond.is_some_and(|most| known as i64 == most + 1) {
+                        sequence.reread();
+                    }
                     request.tokens += 1;
                     let arrived = request.job.arrived;
                     request.first_token.get_or_insert_with(|| arrived.elapsed());

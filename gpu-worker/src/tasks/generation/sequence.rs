@@ -91,9 +91,14 @@ impl Sequence {
         &rest[..rest.len().min(limit)]
     }
 
-    /// True while the prompt is not wholly in the cache.
+    /// True while the prompt is not wholly in the cache, or tokens that were generated are not in it any more.
     pub fn is_prefilling(&self, prompt: &[u32]) -> bool {
-        self.cached < prompt.len()
+        self.cached < prompt.len() || self.cached + 1 < prompt.len() + self.generated.len()
+    }
+
+    /// Forgets what is in the cache, so that all of it is read again.
+    pub fn reread(&mut self) {
+        self.cached = 0;
     }
 
     /// Notes that `tokens` more are in the cache.

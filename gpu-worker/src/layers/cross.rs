@@ -62,6 +62,10 @@ impl Step<'_> {
                 attended.squeeze_dim(0).transpose(0, 1).reshape([*tokens, n_heads * head_dim])
             })
             .collect();
-        if let [only] = attended.as_slice() { only.shallow_clone() } else { Tensor::cat(&attended, 0) }
+        if let [only] = attended.as_slice() {
+            only.shallow_clone()
+        } else {
+            Tensor::cat(&attended, 0)
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Embedding, Step};
+use super::{Embedding, Step, attention::attend_masked};
 use crate::weights::{Weights, WeightsError};
 
 /// How distances become buckets.
@@ -127,19 +127,7 @@ impl Step<'_> {
         scale: f64,
         bias: &Tensor,
     ) -> Tensor {
-        let (batch, seq, dim) = q.size3().expect("q is [batch, seq, dim]");
-        let heads = |xs: &Tensor| xs.view([batch, seq, n_heads, dim / n_heads]).transpose(1, 2);
-        let attended = Tensor::scaled_dot_product_attention(
-            &heads(q),
-            &heads(k),
-            &heads(v),
-            Some(bias),
-            0.0,
-            false,
-            scale,
-            false,
-        );
-        attended.transpose(1, 2).reshape([batch, seq, dim])
+        attend_masked(q, k, v, n_heads, scale, Some(bias))
     }
 
     /// As [`Step::attend_cached`] over all positions, with each segment's bias (see [`RelativeBias::of_segments`])
@@ -175,7 +163,10 @@ impl Step<'_> {
                     scale,
                     false,
                 );
-                attended.squeeze_dim(0).transpose(0, 1).reshape([segment.tokens, n_heads * head_dim])
+                attended
+                    .squeeze_dim(0)
+                    .transpose(0, 1)
+                    .reshape([segment.tokens, n_heads * head_dim])
             })
             .collect();
         Tensor::cat(&attended, 0)
@@ -207,7 +198,8 @@ mod tests {
 
     #[test]
     fn buckets_without_an_exact_one_or_beyond_the_last_distance_are_unusable() {
-        for (n_buckets, max_distance, bidirectional) in [(2, 8, true), (1, 8, false), (32, 8, false)]
+        for (n_buckets, max_distance, bidirectional) in
+            [(2, 8, true), (1, 8, false), (32, 8, false)]
         {
             assert!(!RelativeBuckets { n_buckets, max_distance, bidirectional }.is_usable());
         }

@@ -72,8 +72,7 @@ fn parse(config: &str) -> Result<Config, LoadError> {
     config.mlp_bias = true;
     config.norm_kind = NormKind::Layer;
     config.norm_eps = raw.layer_norm_eps;
-    config.residual =
-        if raw.use_parallel_residual { Residual::Parallel } else { Residual::Serial };
+    config.residual = if raw.use_parallel_residual { Residual::Parallel } else { Residual::Serial };
     config.names = Names {
         embed_tokens: "embed_in",
         attention: "attention",

@@ -83,9 +83,8 @@ fn qwen(raw: &Raw, defaults: &Defaults) -> Result<Config, LoadError> {
     let size = raw.common.sliding_window.unwrap_or(Some(DEFAULT_WINDOW));
     let size = size.filter(|_| raw.common.use_sliding_window);
     let first = raw.max_window_layers.unwrap_or(28);
-    let sliding = raw
-        .common
-        .sliding_layers(config.layers.len(), |layer| size.is_some() && layer >= first)?;
+    let sliding =
+        raw.common.sliding_layers(config.layers.len(), |layer| size.is_some() && layer >= first)?;
     config.slide(size, &sliding)?;
     Ok(config)
 }

@@ -6,6 +6,7 @@ mod bart;
 mod bert;
 mod decoder;
 mod enc_dec;
+mod encoder;
 mod gemma;
 mod gpt2;
 mod gpt_neox;
@@ -22,7 +23,10 @@ mod vit;
 
 use std::fmt;
 
-pub use kinds::{CausalLm, ImageClassifier, Model, ModelKind, Seq2SeqLm, TextEncoder};
+pub use kinds::{
+    CausalLm, ImageClassifier, MaskedLm, Model, ModelKind, Seq2SeqLm, SequenceClassifier,
+    TextEncoder, TextModel, TokenScorer,
+};
 use serde::Deserialize;
 
 use crate::{
@@ -38,6 +42,9 @@ pub const ARCHITECTURES: &[Architecture] = &[
     bart::MBART,
     bart::PEGASUS,
     bert::BERT,
+    bert::CAMEMBERT,
+    bert::ROBERTA,
+    bert::XLM_ROBERTA,
     gemma::GEMMA,
     gemma::GEMMA2,
     gemma::GEMMA3_TEXT,
@@ -202,12 +209,7 @@ mod tests {
             ("llama", CausalLm, r#"{"partial_rotary_factor": 0.5}"#, "partial_rotary_factor = 0.5"),
             ("llama", CausalLm, r#"{"num_hidden_layers": 4097}"#, "num_hidden_layers = 4097"),
             ("gemma", CausalLm, r#"{"use_bidirectional_attention": true}"#, "use_bidirectional"),
-            (
-                "gemma2",
-                CausalLm,
-                r#"{"attn_logit_softcapping": 0}"#,
-                "attn_logit_softcapping = 0",
-            ),
+            ("gemma2", CausalLm, r#"{"attn_logit_softcapping": 0}"#, "attn_logit_softcapping = 0"),
             ("gemma2", CausalLm, r#"{"sliding_window": null}"#, "without a window"),
             ("gemma3_text", CausalLm, r#"{"sliding_window_pattern": 0}"#, "sliding_window_pattern"),
             (
@@ -243,12 +245,7 @@ mod tests {
                 "short_factor = a list of 1",
             ),
             ("smollm3", CausalLm, r#"{"no_rope_layers": [1]}"#, "no_rope_layers = a list of 1"),
-            (
-                "smollm3",
-                CausalLm,
-                r#"{"no_rope_layer_interval": 0}"#,
-                "no_rope_layer_interval = 0",
-            ),
+            ("smollm3", CausalLm, r#"{"no_rope_layer_interval": 0}"#, "no_rope_layer_interval = 0"),
             (
                 "llama",
                 CausalLm,

@@ -22,7 +22,7 @@ pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
         ModelKind::CausalLm => config.cache_bytes(dtype, 2),
         // Several beams beside the source.
         ModelKind::Seq2SeqLm => config.cache_bytes(dtype, 4),
-        ModelKind::TextEncoder | ModelKind::ImageClassifier => 0,
+        _ => 0,
     };
     Bytes {
         weights: facts.weight_bytes(dtype),

@@ -215,11 +215,11 @@ impl Pipelines {
             Model::CausalLm(model) => {
                 Box::new(generation::GenerationPipeline::new(model, device, cache_bytes))
             }
-            Model::Seq2SeqLm(_) => unreachable!(),
             Model::TextEncoder(model) => Box::new(encoding::EncodingPipeline::of(model, device)),
             Model::ImageClassifier(model) => {
                 Box::new(image_classification::ImagePipeline::of(model, device))
             }
+            _ => unreachable!("no task loads this kind yet"),
         };
         Self { pipelines: vec![pipeline], _checkpoint: Some(checkpoint) }
     }

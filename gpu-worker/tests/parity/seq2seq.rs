@@ -61,9 +61,11 @@ impl Case {
 
     /// Logits of every token of a pass over several targets: slot, tokens in it, new tokens, source.
     pub fn logits(&self, parts: &[(&KvSlot, i64, &Tensor, &(KvSlot, i64))]) -> Tensor {
-        let segments = parts
-            .iter()
-            .map(|&(slot, cached, ids, _)| Segment { slot, cached, tokens: ids.size()[0] });
+        let segments = parts.iter().map(|&(slot, cached, ids, _)| Segment {
+            slot,
+            cached,
+            tokens: ids.size()[0],
+        });
         let sources =
             parts.iter().map(|(.., (slot, tokens))| Source { slot, tokens: *tokens }).collect();
         let ids: Vec<&Tensor> = parts.iter().map(|&(_, _, ids, _)| ids).collect();

@@ -179,8 +179,7 @@ fn longrope(
     original_positions: f64,
 ) -> Result<Scaling, RopeError> {
     let factors = |field, list: &Option<Vec<f64>>| {
-        let list =
-            list.clone().ok_or(RopeError::MissingField { rope_type: "longrope", field })?;
+        let list = list.clone().ok_or(RopeError::MissingField { rope_type: "longrope", field })?;
         list.into_iter().map(|factor| positive(field, factor)).collect::<Result<Vec<_>, _>>()
     };
     let stretch =

@@ -67,8 +67,9 @@ impl RopeParameters {
     /// What cosines and sines are multiplied with.
     pub fn attention_factor(&self) -> f64 {
         match self.scaling {
-            Scaling::Yarn { attention_factor, .. }
-            | Scaling::LongRope { attention_factor, .. } => attention_factor,
+            Scaling::Yarn { attention_factor, .. } | Scaling::LongRope { attention_factor, .. } => {
+                attention_factor
+            }
             _ => 1.0,
         }
     }
@@ -201,10 +202,7 @@ mod tests {
     #[test]
     fn what_is_unknown_or_incomplete_is_refused_by_name() {
         for (config, expected) in [
-            (
-                r#"{"rope_scaling": {"rope_type": "mrope"}}"#,
-                "rope_type \"mrope\" is not supported",
-            ),
+            (r#"{"rope_scaling": {"rope_type": "mrope"}}"#, "rope_type \"mrope\" is not supported"),
             (
                 r#"{"rope_scaling": {"rope_type": "longrope", "long_factor": [1]}}"#,
                 "rope_type \"longrope\" needs the field short_factor",

@@ -49,7 +49,8 @@ impl Attention {
             Projections::ByHead(name) => Qkv::ByHead(linear(name, 3 * n_heads)?),
         };
         let norm = |name, n_heads| {
-            let width = if attention.qk_norm == QkNorm::Whole { n_heads * head_dim } else { head_dim };
+            let width =
+                if attention.qk_norm == QkNorm::Whole { n_heads * head_dim } else { head_dim };
             Norm::load(&weights.at(name), config.norm_kind, width, config.norm_eps)
         };
         Ok(Self {
@@ -109,7 +110,11 @@ impl Attention {
                 let all = heads(linear);
                 let part = |from, n_heads| all.narrow(1, from, n_heads);
                 let (n_heads, n_kv_heads) = (self.n_heads, self.n_kv_heads);
-                (part(0, n_heads), part(n_heads, n_kv_heads), part(n_heads + n_kv_heads, n_kv_heads))
+                (
+                    part(0, n_heads),
+                    part(n_heads, n_kv_heads),
+                    part(n_heads + n_kv_heads, n_kv_heads),
+                )
             }
             Qkv::ByHead(linear) => {
                 let all = heads(linear).view([tokens, self.n_heads, 3, self.head_dim]);

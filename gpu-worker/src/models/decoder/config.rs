@@ -101,10 +101,20 @@ pub(in crate::models) enum QkNorm {
 /// How a feed-forward network is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::models) enum MlpNames {
-    Gated { gate: &'static str, up: &'static str, down: &'static str },
+    Gated {
+        gate: &'static str,
+        up: &'static str,
+        down: &'static str,
+    },
     /// One layer for the gate and what it is multiplied with, in this order.
-    Fused { gate_up: &'static str, down: &'static str },
-    Ungated { up: &'static str, down: &'static str },
+    Fused {
+        gate_up: &'static str,
+        down: &'static str,
+    },
+    Ungated {
+        up: &'static str,
+        down: &'static str,
+    },
 }
 
 /// The names of a layer's norms; `None` where there is none.

@@ -251,5 +251,9 @@ impl Config {
 
 /// A number of layers or experts, which decides how much is made from a config alone.
 pub(in crate::models) fn count(field: &'static str, value: i64) -> Result<usize, LoadError> {
-    if (1..=MOST_PARTS).contains(&value) { Ok(value as usize) } else { Err(unsupported(field, value)) }
+    if (1..=MOST_PARTS).contains(&value) {
+        Ok(value as usize)
+    } else {
+        Err(unsupported(field, value))
+    }
 }

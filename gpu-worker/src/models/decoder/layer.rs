@@ -36,10 +36,8 @@ impl Layer {
     ) -> Result<Self, WeightsError> {
         let (dim, names) = (config.hidden_size, &config.layer_norms);
         let norm = |name: Option<&str>| {
-            name.map(|name| {
-                Norm::load(&weights.at(name), config.norm_kind, dim, config.norm_eps)
-            })
-            .transpose()
+            name.map(|name| Norm::load(&weights.at(name), config.norm_kind, dim, config.norm_eps))
+                .transpose()
         };
         let of_mlp = weights.at(config.names.mlp);
         Ok(Self {
@@ -50,7 +48,13 @@ impl Layer {
             mlp: match &config.layers[layer].feed_forward {
                 &FeedForward::Dense { inner_dim } => {
                     let dims = (dim, inner_dim);
-                    Network::Dense(Mlp::load(&of_mlp, config.mlp, dims, config.mlp_bias, config.act)?)
+                    Network::Dense(Mlp::load(
+                        &of_mlp,
+                        config.mlp,
+                        dims,
+                        config.mlp_bias,
+                        config.act,
+                    )?)
                 }
                 FeedForward::Experts(experts) => {
                     Network::Experts(Experts::load(&of_mlp, experts, dim, config.act)?)

@@ -28,14 +28,10 @@ impl Mlp {
         bias: bool,
         act: Activation,
     ) -> Result<Self, WeightsError> {
-        let linear =
-            |name: &str, from, to| Linear::load_with(&weights.at(name), from, to, bias);
+        let linear = |name: &str, from, to| Linear::load_with(&weights.at(name), from, to, bias);
         let (up, down) = match names {
             MlpNames::Gated { gate, up, down } => (
-                Up::Gated {
-                    gate: linear(gate, dim, inner_dim)?,
-                    up: linear(up, dim, inner_dim)?,
-                },
+                Up::Gated { gate: linear(gate, dim, inner_dim)?, up: linear(up, dim, inner_dim)? },
                 down,
             ),
             MlpNames::Fused { gate_up, down } => {

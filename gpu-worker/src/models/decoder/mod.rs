@@ -16,7 +16,7 @@ pub(super) use family::{Common, Defaults, GATED, LLAMA_NAMES, RopeChoice, count}
 use tch::{Kind, Tensor};
 
 use self::layer::Layer;
-use super::{Architecture, CausalLm, LoadError, Load, Model, ModelKind};
+use super::{Architecture, CausalLm, Load, LoadError, Model, ModelKind};
 use crate::{
     layers::{CacheShape, Embedding, Linear, Norm, Rotary, Step},
     weights::{Rename, Weights, WeightsError},
@@ -60,8 +60,7 @@ impl Decoder {
     }
 
     fn build(config: &Config, weights: &Weights) -> Result<Self, WeightsError> {
-        let (dim, embedding_dim, names) =
-            (config.hidden_size, config.embedding_dim, &config.names);
+        let (dim, embedding_dim, names) = (config.hidden_size, config.embedding_dim, &config.names);
         let embed_tokens =
             Embedding::load(&weights.at(names.embed_tokens), config.vocab_size, embedding_dim)?;
         let linear = |name: &str, from, to| Linear::load_with(&weights.at(name), from, to, false);

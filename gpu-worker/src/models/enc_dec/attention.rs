@@ -92,7 +92,11 @@ pub(super) struct Attention {
 }
 
 impl Attention {
-    pub fn load(config: &EncDecConfig, heads: i64, weights: &Weights) -> Result<Self, WeightsError> {
+    pub fn load(
+        config: &EncDecConfig,
+        heads: i64,
+        weights: &Weights,
+    ) -> Result<Self, WeightsError> {
         let dim = config.d_model;
         let linear = |name| Linear::load(&weights.at(name), dim, dim);
         Ok(Self {
@@ -124,7 +128,7 @@ impl Attention {
     pub fn of_target(&self, layer: usize, xs: &Tensor, step: &Step) -> Tensor {
         let project = |linear: &Linear| self.in_heads(&linear.forward(xs, step));
         let (q, k, v) = (project(&self.q_proj), project(&self.k_proj), project(&self.v_proj));
-        let attend = Attend { layer, scale: self.scale(), window: None };
+        let attend = Attend { layer, scale: self.scale(), window: None, softcap: None };
         self.out_proj.forward(&step.attend_cached(attend, &q, &k, &v), step)
     }
 
@@ -173,9 +177,5 @@ pub(super) fn with_residual(
     step: &Step,
     part: impl Fn(&Tensor) -> Tensor,
 ) -> Tensor {
-    if pre_norm {
-        xs + part(&norm.forward(xs, step))
-    } else {
-        norm.forward(&(xs + part(xs)), step)
-    }
+    if pre_norm { xs + part(&norm.forward(xs, step)) } else { norm.forward(&(xs + part(xs)), step) }
 }

@@ -10,7 +10,8 @@ use super::{
     Architecture, LoadError, Model, ModelKind, check_divides, check_positive,
     encoder::{
         self, Biases, DecoderConfig, EmbeddingsConfig, EncoderConfig, HeadsConfig, Inner,
-        LayerNames, LearnedPositions, Positions, TEXT_KINDS, TextPooling, TransformConfig,
+        LayerNames, LearnedPositions, Positions, Projections, TEXT_KINDS, TextPooling,
+        TransformConfig,
     },
     labels::LabelConfig,
     unsupported,
@@ -219,8 +220,11 @@ impl Config {
 
 /// The names of BERT's layers, which many others took over.
 pub(super) const NAMES: LayerNames = LayerNames {
-    projections: ["attention.self.query", "attention.self.key", "attention.self.value"],
-    fused_projections: None,
+    projections: Projections::Separate([
+        "attention.self.query",
+        "attention.self.key",
+        "attention.self.value",
+    ]),
     attention_output: "attention.output.dense",
     attention_norm: "attention.output.LayerNorm",
     inner: Inner::Plain("intermediate.dense"),

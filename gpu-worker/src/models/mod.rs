@@ -2,9 +2,12 @@
 //!
 //! Model code does no input or output: config and tensors in, tensors out.
 
+mod albert;
 mod bart;
 mod bert;
 mod decoder;
+mod distilbert;
+mod electra;
 mod enc_dec;
 mod encoder;
 mod gemma;
@@ -14,6 +17,7 @@ mod kinds;
 mod labels;
 mod llama;
 mod mixture;
+mod mpnet;
 mod olmo2;
 mod opt;
 mod phi3;
@@ -36,6 +40,7 @@ use crate::{
 
 /// Every architecture there is.
 pub const ARCHITECTURES: &[Architecture] = &[
+    albert::ALBERT,
     bart::BART,
     bart::M2M_100,
     bart::MARIAN,
@@ -45,6 +50,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
     bert::CAMEMBERT,
     bert::ROBERTA,
     bert::XLM_ROBERTA,
+    distilbert::DISTILBERT,
+    electra::ELECTRA,
     gemma::GEMMA,
     gemma::GEMMA2,
     gemma::GEMMA3_TEXT,
@@ -57,6 +64,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     mixture::MIXTRAL,
     mixture::QWEN2_MOE,
     mixture::QWEN3_MOE,
+    mpnet::MPNET,
     olmo2::OLMO2,
     opt::OPT,
     phi3::PHI3,

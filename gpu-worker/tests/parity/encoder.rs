@@ -9,12 +9,13 @@ use tch::{Kind, Tensor};
 use crate::fixture::{Fixture, assert_close};
 
 /// Those that have all heads.
-const COMPLETE: &[&str] = &["bert", "camembert", "roberta", "xlm-roberta"];
+const COMPLETE: &[&str] =
+    &["albert", "bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta"];
 /// Variants with a single head.
 const ENCODERS: &[&str] = &[];
 const SEQUENCE_CLASSIFIERS: &[&str] = &[];
 const TOKEN_CLASSIFIERS: &[&str] = &[];
-const MASKED_LMS: &[&str] = &["bert-untied-masked"];
+const MASKED_LMS: &[&str] = &["bert-untied-masked", "electra-wide-masked"];
 
 const SUFFIXES: [(ModelKind, &str); 5] = [
     (ModelKind::TextEncoder, ""),

@@ -108,15 +108,25 @@ pub fn numbered(path: &str, n_layers: i64) -> Vec<LayerConfig> {
 /// Where a layer's tensors are, from the layer's own path.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNames {
-    /// Query, key and value.
-    pub projections: [&'static str; 3],
-    /// All three in one, where a checkpoint has it.
-    pub fused_projections: Option<&'static str>,
+    pub projections: Projections,
     pub attention_output: &'static str,
     pub attention_norm: &'static str,
     pub inner: Inner,
     pub output: &'static str,
     pub output_norm: &'static str,
+}
+
+/// Query, key and value.
+#[derive(Clone, Copy, Debug)]
+pub enum Projections {
+    Separate([&'static str; 3]),
+    /// All three in one.
+    Fused(&'static str),
+    /// All three in one where a checkpoint has it so.
+    Either {
+        fused: &'static str,
+        separate: [&'static str; 3],
+    },
 }
 
 /// The first half of a feed-forward part.
@@ -127,11 +137,18 @@ pub enum Inner {
     Gated {
         gate: &'static str,
         up: &'static str,
-        fused: Option<FusedGate>,
+    },
+    /// Both parts of a gate in one.
+    Fused(FusedGate),
+    /// Both parts in one where a checkpoint has it so.
+    Either {
+        fused: FusedGate,
+        gate: &'static str,
+        up: &'static str,
     },
 }
 
-/// Both parts of a gate in one tensor, where a checkpoint has it.
+/// Both parts of a gate in one tensor.
 #[derive(Clone, Copy, Debug)]
 pub struct FusedGate {
     pub path: &'static str,

@@ -2,7 +2,9 @@
 
 use tch::Tensor;
 
-use super::{Biases, EncoderConfig, FusedGate, Inner, LayerConfig, Positions};
+use super::{
+    Biases, EncoderConfig, FusedGate, Inner, LayerConfig, Positions, Projections as Names,
+};
 use crate::{
     layers::{Activation, LayerNorm, Linear, RelativeAttention, RelativePositions, Rotation, Step},
     weights::{Weights, WeightsError},
@@ -63,7 +65,7 @@ impl Layer {
 }
 
 struct Attention {
-    projections: Projections,
+    projections: QueryKeyValue,
     output: Linear,
     relative: Option<RelativeAttention>,
     window: Option<i64>,
@@ -72,7 +74,7 @@ struct Attention {
     scale: f64,
 }
 
-enum Projections {
+enum QueryKeyValue {
     Separate([Linear; 3]),
     Fused(Linear),
 }
@@ -87,15 +89,16 @@ impl Attention {
         let names = &config.names;
         let (dim, inner_dim) = (config.dim, config.n_heads * config.head_dim);
         let Biases { attention: bias, .. } = config.biases;
-        let fused = names.fused_projections.map(|path| weights.at(path));
-        let projections = match fused {
-            Some(fused) if fused.has("weight") => {
-                Projections::Fused(Linear::load_with(&fused, dim, 3 * inner_dim, bias)?)
+        let is_fused = |path| weights.at(path).has("weight");
+        let load = |path, width| Linear::load_with(&weights.at(path), dim, width, bias);
+        let projections = match names.projections {
+            Names::Fused(fused) => QueryKeyValue::Fused(load(fused, 3 * inner_dim)?),
+            Names::Either { fused, .. } if is_fused(fused) => {
+                QueryKeyValue::Fused(load(fused, 3 * inner_dim)?)
             }
-            _ => {
-                let load = |path| Linear::load_with(&weights.at(path), dim, inner_dim, bias);
-                let [q, k, v] = names.projections;
-                Projections::Separate([load(q)?, load(k)?, load(v)?])
+            Names::Separate([q, k, v]) | Names::Either { separate: [q, k, v], .. } => {
+                let load = |path| load(path, inner_dim);
+                QueryKeyValue::Separate([load(q)?, load(k)?, load(v)?])
             }
         };
         Ok(Self {
@@ -116,10 +119,10 @@ impl Attention {
 
     fn forward(&self, xs: &Tensor, pass: &Pass, step: &Step) -> Tensor {
         let (q, k, v) = match &self.projections {
-            Projections::Separate([q, k, v]) => {
+            QueryKeyValue::Separate([q, k, v]) => {
                 (q.forward(xs, step), k.forward(xs, step), v.forward(xs, step))
             }
-            Projections::Fused(linear) => {
+            QueryKeyValue::Fused(linear) => {
                 let projected = linear.forward(xs, step);
                 let width = self.n_heads * self.head_dim;
                 let part = |idx: i64| projected.narrow(-1, idx * width, width);
@@ -171,14 +174,17 @@ impl FeedForward {
         let load = |path, width: i64| {
             Linear::load_with(&weights.at(path), dim, width, config.biases.inner)
         };
+        let fused = |fused: FusedGate| -> Result<InnerPart, WeightsError> {
+            let both = load(fused.path, 2 * inner_dim)?;
+            Ok(InnerPart::Fused { both, gate_first: fused.gate_first })
+        };
         let inner = match config.names.inner {
             Inner::Plain(path) => InnerPart::Plain(load(path, inner_dim)?),
-            Inner::Gated { fused: Some(FusedGate { path, gate_first }), .. }
-                if weights.at(path).has("weight") =>
-            {
-                InnerPart::Fused { both: load(path, 2 * inner_dim)?, gate_first }
+            Inner::Fused(gate) => fused(gate)?,
+            Inner::Either { fused: gate, .. } if weights.at(gate.path).has("weight") => {
+                fused(gate)?
             }
-            Inner::Gated { gate, up, .. } => {
+            Inner::Gated { gate, up } | Inner::Either { gate, up, .. } => {
                 InnerPart::Gated { gate: load(gate, inner_dim)?, up: load(up, inner_dim)? }
             }
         };

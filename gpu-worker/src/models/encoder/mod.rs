@@ -11,7 +11,8 @@ use tch::Tensor;
 
 pub use config::{
     Biases, ConvolutionConfig, EmbeddingsConfig, EncoderConfig, FusedGate, Inner, LayerConfig,
-    LayerNames, LearnedPositions, Positions, Projection, check_bidirectional, numbered,
+    LayerNames, LearnedPositions, Positions, Projection, Projections, check_bidirectional,
+    numbered,
 };
 use convolution::Convolution;
 use embeddings::Embeddings;

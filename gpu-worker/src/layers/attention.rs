@@ -25,20 +25,21 @@ impl Step<'_> {
     /// Attention of every token of a batch to every other: `q`, `k`, `v` are `[batch, seq, n_heads × head_dim]`,
     /// and so is the answer. Padding is not attended to.
     pub fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, n_heads: i64, scale: f64) -> Tensor {
-        let (batch, seq, dim) = q.size3().expect("q is [batch, seq, dim]");
-        let heads = |xs: &Tensor| xs.view([batch, seq, n_heads, dim / n_heads]).transpose(1, 2);
-        let mask = self.padding(q.kind());
-        let attended = Tensor::scaled_dot_product_attention(
-            &heads(q),
-            &heads(k),
-            &heads(v),
-            mask,
-            0.0,
-            false,
-            scale,
-            false,
-        );
-        attended.transpose(1, 2).reshape([batch, seq, dim])
+        attend_masked(q, k, v, n_heads, scale, self.padding(q.kind()))
+    }
+
+    /// As [`Self::attend`], but a token sees only `window` tokens to either side.
+    pub fn attend_within(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        n_heads: i64,
+        scale: f64,
+        window: i64,
+    ) -> Tensor {
+        let mask = self.window(window, q.size()[1], q);
+        attend_masked(q, k, v, n_heads, scale, mask.as_ref())
     }
 
     /// Causal attention of a flat pass: `q` is `[tokens, n_heads, head_dim]`, `k` and `v` are
@@ -66,6 +67,30 @@ impl Step<'_> {
             .collect();
         Tensor::cat(&attended, 0)
     }
+}
+
+/// Attention of a batch with `mask` added to the scores; the shapes are those of [`Step::attend`].
+pub(super) fn attend_masked(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    n_heads: i64,
+    scale: f64,
+    mask: Option<&Tensor>,
+) -> Tensor {
+    let (batch, seq, dim) = q.size3().expect("q is [batch, seq, dim]");
+    let heads = |xs: &Tensor| xs.view([batch, seq, n_heads, dim / n_heads]).transpose(1, 2);
+    let attended = Tensor::scaled_dot_product_attention(
+        &heads(q),
+        &heads(k),
+        &heads(v),
+        mask,
+        0.0,
+        false,
+        scale,
+        false,
+    );
+    attended.transpose(1, 2).reshape([batch, seq, dim])
 }
 
 /// One sequence's attention; the answer is `[tokens, n_heads, head_dim]` or flattens to it.

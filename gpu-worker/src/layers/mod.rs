@@ -7,6 +7,7 @@ mod activation;
 mod attention;
 mod cache;
 mod cross;
+mod disentangled;
 mod embedding;
 mod linear;
 mod norm;
@@ -21,6 +22,9 @@ pub use activation::Activation;
 pub use attention::Attend;
 pub use cache::{CacheShape, KvArena, KvSlot, reorder};
 pub use cross::Source;
+pub use disentangled::{
+    RelativeAttention, RelativePositions, RelativePositionsConfig, RelativeTable,
+};
 pub use embedding::Embedding;
 pub use linear::Linear;
 pub use norm::{LayerNorm, Norm, NormKind, RmsNorm};

@@ -7,7 +7,7 @@ use super::Step;
 use crate::weights::{Weights, WeightsError};
 
 pub struct LayerNorm {
-    /// Neither a weight nor a bias: it only normalises.
+    /// Without a weight and a bias it only normalises.
     weight: Option<Tensor>,
     bias: Option<Tensor>,
     dim: i64,
@@ -15,13 +15,21 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
+    /// A norm with a weight and a bias.
     pub fn load(weights: &Weights, dim: i64, eps: f64) -> Result<Self, WeightsError> {
-        Ok(Self {
-            weight: Some(weights.get("weight", &[dim])?),
-            bias: Some(weights.get("bias", &[dim])?),
-            dim,
-            eps,
-        })
+        Self::load_with(weights, dim, eps, true)
+    }
+
+    /// A norm whose bias is a matter of configuration.
+    pub fn load_with(
+        weights: &Weights,
+        dim: i64,
+        eps: f64,
+        bias: bool,
+    ) -> Result<Self, WeightsError> {
+        let weight = Some(weights.get("weight", &[dim])?);
+        let bias = if bias { Some(weights.get("bias", &[dim])?) } else { None };
+        Ok(Self { weight, bias, dim, eps })
     }
 
     /// One that has learned nothing.

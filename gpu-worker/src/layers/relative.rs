@@ -5,7 +5,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Embedding, Step};
+use super::{Embedding, Step, attention::attend_masked};
 use crate::weights::{Weights, WeightsError};
 
 /// How distances become buckets.
@@ -127,19 +127,7 @@ impl Step<'_> {
         scale: f64,
         bias: &Tensor,
     ) -> Tensor {
-        let (batch, seq, dim) = q.size3().expect("q is [batch, seq, dim]");
-        let heads = |xs: &Tensor| xs.view([batch, seq, n_heads, dim / n_heads]).transpose(1, 2);
-        let attended = Tensor::scaled_dot_product_attention(
-            &heads(q),
-            &heads(k),
-            &heads(v),
-            Some(bias),
-            0.0,
-            false,
-            scale,
-            false,
-        );
-        attended.transpose(1, 2).reshape([batch, seq, dim])
+        attend_masked(q, k, v, n_heads, scale, Some(bias))
     }
 
     /// As [`Step::attend_cached`] over all positions, with each segment's bias (see [`RelativeBias::of_segments`])

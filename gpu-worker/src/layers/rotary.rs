@@ -43,6 +43,18 @@ impl Rotary {
         } else {
             positions * &self.inverse_frequencies
         };
+        self.turned_by(&angles, kind)
+    }
+
+    /// The rotation of every row of a batch of `seq` tokens a row, whose parameters must not depend on its length.
+    pub fn rotation_of_batch(&self, seq: i64, kind: Kind) -> Rotation {
+        let options = (Kind::Float, self.inverse_frequencies.device());
+        let positions = Tensor::arange(seq, options).unsqueeze(1);
+        self.turned_by(&(positions * &self.inverse_frequencies), kind)
+    }
+
+    /// `[tokens, dim / 2]` angles.
+    fn turned_by(&self, angles: &Tensor, kind: Kind) -> Rotation {
         let factor = self.parameters.attention_factor();
         let scaled = |xs: Tensor| if factor == 1.0 { xs } else { xs * factor };
         let (cos, sin) = (scaled(angles.cos()), scaled(angles.sin()));
@@ -70,19 +82,19 @@ impl Rotary {
 }
 
 impl Rotation {
-    /// `[tokens, heads, head_dim]` to the same shape.
+    /// `[…, tokens, heads, head_dim]` to the same shape.
     pub fn apply(&self, xs: &Tensor) -> Tensor {
-        let width = xs.size()[2];
+        let width = xs.size().last().copied().unwrap_or(0);
         if width == self.dim {
             return self.turn(xs);
         }
-        let turned = self.turn(&xs.narrow(2, 0, self.dim));
-        Tensor::cat(&[turned, xs.narrow(2, self.dim, width - self.dim)], 2)
+        let turned = self.turn(&xs.narrow(-1, 0, self.dim));
+        Tensor::cat(&[turned, xs.narrow(-1, self.dim, width - self.dim)], -1)
     }
 
-    /// `[tokens, heads, dim]` to the same shape.
+    /// `[…, tokens, heads, dim]` to the same shape.
     fn turn(&self, xs: &Tensor) -> Tensor {
-        let swapped = xs.roll([self.dim / 2], [2]);
+        let swapped = xs.roll([self.dim / 2], [-1]);
         (xs * &self.cos).addcmul(&swapped, &self.sin)
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Padding {
     /// `[batch, seq]`, true where there is a token; `None` when nothing is padded.
     mask: Option<Tensor>,
     additive: OnceCell<Tensor>,
+    /// What is added where a token sees only so far, by how far.
+    windows: RefCell<Vec<(i64, Tensor)>>,
 }
 
 /// The running sequences whose tokens lie one after the other in a flat pass.
@@ -59,7 +61,7 @@ impl<'a> Step<'a> {
         Self {
             plan: Plan::Batch(Padding {
                 mask: Some(mask.to_kind(Kind::Bool)),
-                additive: OnceCell::new(),
+                ..Padding::default()
             }),
         }
     }
@@ -106,11 +108,49 @@ impl<'a> Step<'a> {
         }
     }
 
+    fn batch(&self) -> &Padding {
+        match &self.plan {
+            Plan::Batch(padding) => padding,
+            Plan::Sequences(_) => panic!("a batch model runs on a batch"),
+        }
+    }
+
+    /// Where a batch has tokens, `[batch, seq]`, or `None` when nothing is padded.
+    pub fn present(&self) -> Option<&Tensor> {
+        self.batch().mask.as_ref()
+    }
+
+    /// What is added to the scores of a batch whose tokens see `window` tokens to either side: `[1 or batch, 1, seq, seq]`,
+    /// or what [`Self::padding`] says when no row is longer than that.
+    ///
+    /// A padded position may see nothing at all. What hides is finite, or its undefined values would spread.
+    pub(super) fn window(&self, window: i64, seq: i64, like: &Tensor) -> Option<Tensor> {
+        if seq - 1 <= window {
+            return self.padding(like.kind()).map(Tensor::shallow_clone);
+        }
+        let mut windows = self.batch().windows.borrow_mut();
+        if let Some((_, mask)) = windows.iter().find(|(of, _)| *of == window) {
+            return Some(mask.shallow_clone());
+        }
+        let positions = Tensor::arange(seq, (Kind::Int64, like.device()));
+        let distance = (positions.unsqueeze(0) - positions.unsqueeze(1)).abs();
+        let mut hidden = distance.gt(window).unsqueeze(0).unsqueeze(0);
+        if let Some(present) = self.present() {
+            hidden = hidden.logical_or(&present.logical_not().unsqueeze(1).unsqueeze(1));
+        }
+        let lowest = match like.kind() {
+            Kind::Half => -65504.0,
+            _ => -3.0e38,
+        };
+        let options = (like.kind(), like.device());
+        let mask = Tensor::zeros(hidden.size(), options).masked_fill(&hidden, lowest);
+        windows.push((window, mask.shallow_clone()));
+        Some(mask)
+    }
+
     /// What is added to the scores of a batch, `[batch, 1, 1, seq]`, or `None` when nothing is padded.
     pub(super) fn padding(&self, kind: Kind) -> Option<&Tensor> {
-        let Plan::Batch(Padding { mask, additive }) = &self.plan else {
-            panic!("a batch model runs on a batch");
-        };
+        let Padding { mask, additive, .. } = self.batch();
         let mask = mask.as_ref()?;
         Some(additive.get_or_init(|| {
             let absent = mask.logical_not().unsqueeze(1).unsqueeze(1);

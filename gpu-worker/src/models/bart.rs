@@ -9,8 +9,9 @@
 use serde::Deserialize;
 
 use super::{
-    Architecture, LoadError, Model, ModelKind,
-    enc_dec::{EncDec, EncDecConfig, PositionKind, StackConfig},
+    Architecture, LoadError, Model, ModelKind, check_positive,
+    enc_dec::{EncDec, EncDecConfig, PositionKind, StackConfig, WholeText, WholeTextClassifier},
+    labels::LabelConfig,
     unsupported,
 };
 use crate::{
@@ -18,9 +19,49 @@ use crate::{
     weights::{Rename, Weights},
 };
 
-pub(super) const BART: Architecture = architecture("bart", |config, _, weights| {
-    load(config, weights, |config| Ok(config.resolve(POST_NORM)))
-});
+pub(super) const BART: Architecture = Architecture {
+    kinds: &[ModelKind::Seq2SeqLm, ModelKind::TextEncoder, ModelKind::SequenceClassifier],
+    // What a head of another kind leaves of the one that writes.
+    ignored: &["encoder.version", "decoder.version", "lm_head.weight", "final_logits_bias"],
+    ..architecture("bart", load_bart)
+};
+
+fn load_bart(config: &str, kind: ModelKind, weights: &Weights) -> Result<Model, LoadError> {
+    if kind == ModelKind::Seq2SeqLm {
+        return load(config, weights, |config| Ok(config.resolve(POST_NORM)));
+    }
+    let ends: Ends = serde_json::from_str(config)?;
+    let config = read(config, |config| Ok(config.resolve(POST_NORM)))?;
+    let known = |field: &'static str, id: i64| match id {
+        id if (0..config.vocab_size).contains(&id) => Ok(id),
+        id => Err(unsupported(field, id)),
+    };
+    let start = known("decoder_start_token_id", ends.decoder_start_token_id)?;
+    let text = WholeText::load(&config, start, weights)?;
+    if kind == ModelKind::TextEncoder {
+        return Ok(Model::TextEncoder(Box::new(text)));
+    }
+    let end = known("eos_token_id", ends.eos_token_id)?;
+    let n_labels = ends.labels.labels()?.len() as i64;
+    check_positive(&[("id2label", n_labels)])?;
+    let classifier = WholeTextClassifier::load(text, end, n_labels, weights)?;
+    Ok(Model::SequenceClassifier(Box::new(classifier)))
+}
+
+/// What a text is framed with, and its labels; defaults are the reference's.
+#[derive(Deserialize)]
+struct Ends {
+    #[serde(default = "two")]
+    decoder_start_token_id: i64,
+    #[serde(default = "two")]
+    eos_token_id: i64,
+    #[serde(flatten)]
+    labels: LabelConfig,
+}
+
+fn two() -> i64 {
+    2
+}
 
 pub(super) const MBART: Architecture = architecture("mbart", |config, _, weights| {
     load(config, weights, |config| Ok(config.resolve(Family { final_norm: true, ..PRE_NORM })))
@@ -97,6 +138,14 @@ fn load(
     weights: &Weights,
     resolve: impl Fn(Config) -> Result<EncDecConfig, LoadError>,
 ) -> Result<Model, LoadError> {
+    let config = read(config, resolve)?;
+    Ok(Model::Seq2SeqLm(Box::new(EncDec::load(&config, weights)?)))
+}
+
+fn read(
+    config: &str,
+    resolve: impl Fn(Config) -> Result<EncDecConfig, LoadError>,
+) -> Result<EncDecConfig, LoadError> {
     let config: Config = serde_json::from_str(config)?;
     if config.is_decoder {
         return Err(unsupported("is_decoder", true));
@@ -106,7 +155,7 @@ fn load(
     }
     let config = resolve(config)?;
     config.check()?;
-    Ok(Model::Seq2SeqLm(Box::new(EncDec::load(&config, weights)?)))
+    Ok(config)
 }
 
 /// Defaults are the reference's; those that differ between the models stand in [`Family`].

@@ -10,6 +10,10 @@ pub enum Model {
     CausalLm(Box<dyn CausalLm>),
     Seq2SeqLm(Box<dyn Seq2SeqLm>),
     TextEncoder(Box<dyn TextEncoder>),
+    SequenceClassifier(Box<dyn SequenceClassifier>),
+    TokenClassifier(Box<dyn TokenScorer>),
+    QuestionAnswerer(Box<dyn TokenScorer>),
+    MaskedLm(Box<dyn MaskedLm>),
     ImageClassifier(Box<dyn ImageClassifier>),
 }
 
@@ -18,6 +22,10 @@ pub enum ModelKind {
     CausalLm,
     Seq2SeqLm,
     TextEncoder,
+    SequenceClassifier,
+    TokenClassifier,
+    QuestionAnswerer,
+    MaskedLm,
     ImageClassifier,
 }
 
@@ -27,6 +35,10 @@ impl fmt::Display for ModelKind {
             Self::CausalLm => "causal language model",
             Self::Seq2SeqLm => "sequence-to-sequence language model",
             Self::TextEncoder => "text encoder",
+            Self::SequenceClassifier => "sequence classifier",
+            Self::TokenClassifier => "token classifier",
+            Self::QuestionAnswerer => "question answerer",
+            Self::MaskedLm => "masked language model",
             Self::ImageClassifier => "image classifier",
         })
     }
@@ -84,8 +96,19 @@ pub trait Seq2SeqLm: Send {
     fn target_vocab_size(&self) -> i64;
 }
 
+/// What texts a model takes.
+pub trait TextModel: Send {
+    /// The most tokens a text can have.
+    fn context_length(&self) -> i64;
+
+    fn vocab_size(&self) -> i64;
+
+    /// Segment numbers must be below this.
+    fn type_vocab_size(&self) -> i64;
+}
+
 /// Turns texts into one vector per token.
-pub trait TextEncoder: Send {
+pub trait TextEncoder: TextModel {
     /// `[batch, seq]` ids and segment numbers to `[batch, seq, dim]`. Without `type_ids` all tokens are of segment 0.
     fn hidden(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor;
 
@@ -94,14 +117,32 @@ pub trait TextEncoder: Send {
 
     /// Length of a vector.
     fn dim(&self) -> i64;
+}
 
-    /// The most tokens a text can have.
-    fn context_length(&self) -> i64;
+/// Scores whole texts.
+pub trait SequenceClassifier: TextModel {
+    /// `[batch, seq]` ids and segment numbers to `[batch, n_labels]` in float32.
+    fn logits(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor;
 
-    fn vocab_size(&self) -> i64;
+    fn n_labels(&self) -> i64;
+}
 
-    /// Segment numbers must be below this.
-    fn type_vocab_size(&self) -> i64;
+/// Scores every token of a text.
+pub trait TokenScorer: TextModel {
+    /// `[batch, seq]` ids and segment numbers to `[batch, seq, n_labels]` in float32.
+    fn logits(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor;
+
+    /// For a question answerer these are two: the start of the answer and its end.
+    fn n_labels(&self) -> i64;
+}
+
+/// Predicts hidden tokens.
+pub trait MaskedLm: TextModel {
+    /// `[batch, seq]` ids and segment numbers to `[batch, seq, dim]`.
+    fn hidden(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor;
+
+    /// `[rows, dim]`, the rows that are asked for, to `[rows, vocab_size]` in float32.
+    fn logits(&self, hidden: &Tensor, step: &Step) -> Tensor;
 }
 
 /// Scores what a picture shows.

@@ -2,10 +2,14 @@
 //!
 //! Model code does no input or output: config and tensors in, tensors out.
 
+mod albert;
 mod bart;
 mod bert;
 mod decoder;
+mod distilbert;
+mod electra;
 mod enc_dec;
+mod encoder;
 mod gemma;
 mod gpt2;
 mod gpt_neox;
@@ -13,6 +17,7 @@ mod kinds;
 mod labels;
 mod llama;
 mod mixture;
+mod mpnet;
 mod olmo2;
 mod opt;
 mod phi3;
@@ -22,7 +27,10 @@ mod vit;
 
 use std::fmt;
 
-pub use kinds::{CausalLm, ImageClassifier, Model, ModelKind, Seq2SeqLm, TextEncoder};
+pub use kinds::{
+    CausalLm, ImageClassifier, MaskedLm, Model, ModelKind, Seq2SeqLm, SequenceClassifier,
+    TextEncoder, TextModel, TokenScorer,
+};
 use serde::Deserialize;
 
 use crate::{
@@ -32,12 +40,18 @@ use crate::{
 
 /// Every architecture there is.
 pub const ARCHITECTURES: &[Architecture] = &[
+    albert::ALBERT,
     bart::BART,
     bart::M2M_100,
     bart::MARIAN,
     bart::MBART,
     bart::PEGASUS,
     bert::BERT,
+    bert::CAMEMBERT,
+    bert::ROBERTA,
+    bert::XLM_ROBERTA,
+    distilbert::DISTILBERT,
+    electra::ELECTRA,
     gemma::GEMMA,
     gemma::GEMMA2,
     gemma::GEMMA3_TEXT,
@@ -50,6 +64,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     mixture::MIXTRAL,
     mixture::QWEN2_MOE,
     mixture::QWEN3_MOE,
+    mpnet::MPNET,
     olmo2::OLMO2,
     opt::OPT,
     phi3::PHI3,

@@ -24,7 +24,7 @@ pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
         ModelKind::CausalLm => config.cache_bytes(dtype, 2, MIN_CACHE_TOKENS),
         // Several beams beside the source.
         ModelKind::Seq2SeqLm => config.cache_bytes(dtype, 4, MIN_SEQ2SEQ_TOKENS),
-        ModelKind::TextEncoder | ModelKind::ImageClassifier => 0,
+        _ => 0,
     };
     Bytes {
         weights: facts.weight_bytes(dtype),

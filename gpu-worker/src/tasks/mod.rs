@@ -233,6 +233,7 @@ impl Pipelines {
             Model::ImageClassifier(model) => {
                 Box::new(image_classification::ImagePipeline::of(model, device))
             }
+            _ => unreachable!("no task loads this kind yet"),
         };
         Self { pipelines: vec![pipeline], _checkpoint: Some(checkpoint) }
     }

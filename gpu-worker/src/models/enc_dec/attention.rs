@@ -132,6 +132,18 @@ impl Attention {
         self.out_proj.forward(&step.attend_cached(attend, &q, &k, &v), step)
     }
 
+    /// `[batch, seq, dim]` to the same shape: a token sees those before it, or else all of an encoded source.
+    pub fn of_batch(&self, xs: &Tensor, encoded: Option<&Tensor>, step: &Step) -> Tensor {
+        let seen = encoded.unwrap_or(xs);
+        let q = self.q_proj.forward(xs, step);
+        let (k, v) = (self.k_proj.forward(seen, step), self.v_proj.forward(seen, step));
+        let attended = match encoded {
+            None => step.attend_before(&q, &k, &v, self.heads, self.scale()),
+            Some(_) => step.attend(&q, &k, &v, self.heads, self.scale()),
+        };
+        self.out_proj.forward(&attended, step)
+    }
+
     /// Stores keys and values of an encoded source, `[tokens, dim]`.
     pub fn remember(&self, layer: usize, encoded: &Tensor, step: &Step) {
         let project = |linear: &Linear| self.in_heads(&linear.forward(encoded, step));

@@ -13,7 +13,7 @@ use self::{
     config::{Config, Family},
     stack::{Decoder, Encoder},
 };
-use super::{Architecture, LoadError, Model, ModelKind, Seq2SeqLm, TextEncoder};
+use super::{Architecture, LoadError, Model, ModelKind, Seq2SeqLm, TextEncoder, TextModel};
 use crate::{
     layers::{CacheShape, Embedding, Linear, Step},
     weights::{Rename, Weights, WeightsError},
@@ -182,7 +182,9 @@ impl TextEncoder for T5Encoder {
     fn dim(&self) -> i64 {
         self.dim
     }
+}
 
+impl TextModel for T5Encoder {
     fn context_length(&self) -> i64 {
         i64::MAX
     }

@@ -4,6 +4,8 @@
 
 #[path = "text/chats.rs"]
 mod chats;
+#[path = "text/languages.rs"]
+mod languages;
 #[path = "text/limits.rs"]
 mod limits;
 #[path = "text/sampling.rs"]

@@ -8,13 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{GeneratedText, TokenEvent};
+use proto::{GeneratedText, ProgressEvent, TokenEvent};
 
 use super::{
     counters::Counters,
     outbox::{Outbox, Outgoing},
 };
-use crate::{failure::Failure, media::Pixels, sampling::SamplingOptions, text::Tokenizer};
+use crate::{
+    failure::Failure,
+    media::Pixels,
+    sampling::{BeamOptions, Constraints, Decoding, SamplingOptions},
+    text::Tokenizer,
+};
 
 /// For whom a request is, as its sender said; those who said nothing are one tenant.
 pub type Tenant = Arc<str>;
@@ -103,7 +108,8 @@ impl Drop for Job {
 
 /// What the device has to do for a request.
 pub enum Work {
-    Generate(Generate),
+    Generate(Box<Generate>),
+    Write(Box<Write>),
     Encode(Encode),
     Classify(Pixels),
 }
@@ -112,9 +118,22 @@ pub enum Work {
 pub struct Generate {
     pub prompt_ids: Vec<u32>,
     pub options: SamplingOptions,
+    /// What is forbidden and forced, if anything is.
+    pub constraints: Option<Constraints>,
+    /// Together with constraints.
+    pub beams: Option<BeamOptions>,
     pub seed: u64,
     /// At least 1.
     pub max_new_tokens: usize,
+    pub tokenizer: Tokenizer,
+}
+
+/// Read sources and write a target for each.
+pub struct Write {
+    /// Tokens of every source; none is empty.
+    pub sources: Vec<Vec<u32>>,
+    pub decoding: Decoding,
+    pub seed: u64,
     pub tokenizer: Tokenizer,
 }
 
@@ -163,6 +182,8 @@ pub enum Event {
     /// Its first step begins.
     Started,
     Token(TokenEvent),
+    /// How far a loop is whose pieces cannot be shown yet.
+    Progress(ProgressEvent),
     /// All is done; the last event.
     Made(Made, Timing),
     /// It failed; the last event.
@@ -173,6 +194,8 @@ pub enum Event {
 #[derive(Debug)]
 pub enum Made {
     Texts(Vec<GeneratedText>),
+    /// One list per source, best first.
+    Written(Vec<Vec<GeneratedText>>),
     /// One per row: `vectors × dim` values.
     Vectors(Vec<Vectors>),
     Logits(Vec<f32>),
@@ -204,7 +227,7 @@ impl Outgoing for Event {
     fn bytes(&self) -> usize {
         match self {
             Self::Token(token) => EVENT_BYTES + token.text.len() + token.top.len() * EVENT_BYTES,
-            Self::Started | Self::Made(..) | Self::Failed(_) => EVENT_BYTES,
+            Self::Started | Self::Progress(_) | Self::Made(..) | Self::Failed(_) => EVENT_BYTES,
         }
     }
 

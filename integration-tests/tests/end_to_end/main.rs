@@ -34,3 +34,4 @@ mod slow_reader;
 mod soak;
 mod threads;
 mod worker_loss;
+mod writing;

@@ -12,6 +12,8 @@ mod limits;
 mod sampling;
 #[path = "text/tokenizers.rs"]
 mod tokenizers;
+#[path = "text/vocabularies.rs"]
+mod vocabularies;
 
 /// A fixture as JSON.
 fn fixture(text: &str) -> serde_json::Value {

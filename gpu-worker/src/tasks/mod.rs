@@ -118,16 +118,7 @@ impl Files {
 
 /// The repository's tokenizer.
 fn tokenizer(files: &Files) -> Result<Tokenizer, Failure> {
-    let Some(tokenizer) = files.bytes("tokenizer.json") else {
-        let message =
-            "the repository has no tokenizer.json; other tokenizer files cannot be read yet";
-        return Err(Failure::new(Code::FormatNotSupported, message).text("file", "tokenizer.json"));
-    };
-    Ok(Tokenizer::from_files(
-        tokenizer,
-        files.text("tokenizer_config.json"),
-        files.text("special_tokens_map.json"),
-    )?)
+    Ok(Tokenizer::from_repository(&|path| files.bytes(path))?)
 }
 
 /// The part of a task that runs before the lane: it validates, decodes and tokenises.

@@ -5,12 +5,19 @@
 //! tidying pass may drop. So the cost of a token does not grow with the text, and the pieces joined are the reference's
 //! `decode` of all ids.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, LazyLock},
+};
 
 use serde_json::Value;
 use tokenizers::{Decoder, DecoderWrapper};
 
-use super::{TextError, Tokenizer, literal::Literal};
+use super::{
+    TextError, Tokenizer, is_python_space,
+    literal::Literal,
+    sentencepiece::{Decoding, Processor},
+};
 
 /// The passes of the reference's `clean_up_tokenization`, in its order.
 const TIDYING: [(&str, &str); 10] = [
@@ -44,12 +51,41 @@ impl Layout {
                 layout.add(decoder, &mut joined);
             }
         }
+        layout.tidied(tidy)
+    }
+
+    /// Pieces between special tokens are decoded by themselves; `gap` follows each special token.
+    pub(super) fn pieces(
+        processor: Arc<Processor>,
+        special: HashSet<String>,
+        gap: &'static str,
+    ) -> Self {
+        let state = processor.decoding();
+        let stage = TokenStage::Pieces { processor, special: Arc::new(special), gap, state };
+        let strip = TextStage::Strip { held: String::new(), is_start: true };
+        Self { tokens: vec![stage], texts: vec![strip] }
+    }
+
+    /// One string in place of another, before all else that is done to the text.
+    pub(super) fn replacing(mut self, from: &str, to: &str) -> Self {
+        self.texts.insert(0, TextStage::Replace(Literal::new(from, to)));
+        self
+    }
+
+    /// Words and their parts (`##s`), joined with spaces.
+    pub(super) fn words() -> Self {
+        let strip = TextStage::Strip { held: String::new(), is_start: true };
+        let texts = vec![TextStage::Replace(Literal::new(" ##", "")), strip];
+        Self { tokens: vec![TokenStage::Spaced { first: true }], texts }
+    }
+
+    /// With the reference's tidying of spaces at the end, where it is wanted.
+    pub(super) fn tidied(mut self, tidy: bool) -> Self {
         if tidy {
-            layout
-                .texts
-                .extend(TIDYING.map(|(from, to)| TextStage::Replace(Literal::new(from, to))));
+            let literals = TIDYING.map(|(from, to)| TextStage::Replace(Literal::new(from, to)));
+            self.texts.extend(literals);
         }
-        layout
+        self
     }
 
     fn add(&mut self, decoder: &DecoderWrapper, joined: &mut bool) {
@@ -157,6 +193,13 @@ enum TokenStage {
     Bytes { pending: Vec<u8> },
     /// A space between tokens.
     Spaced { first: bool },
+    /// Pieces of a SentencePiece model, which begin anew after a special token.
+    Pieces {
+        processor: Arc<Processor>,
+        special: Arc<HashSet<String>>,
+        gap: &'static str,
+        state: Decoding,
+    },
 }
 
 impl TokenStage {
@@ -195,6 +238,15 @@ impl TokenStage {
                 out.push(if *first { token } else { format!(" {token}") });
                 *first = false;
             }
+            Self::Pieces { processor, special, gap, state } => {
+                if special.contains(&token) {
+                    out.push(processor.decode_end(state));
+                    *state = processor.decoding();
+                    out.push(token + gap);
+                } else {
+                    out.push(processor.decode_next(state, &token));
+                }
+            }
         }
         Ok(())
     }
@@ -205,6 +257,7 @@ impl TokenStage {
                 held.take().map_or(Ok(Vec::new()), |last| decode(decoder, vec![last]))
             }
             Self::ByteRun { pending } => Ok(end_of_run(pending)),
+            Self::Pieces { processor, state, .. } => Ok(vec![processor.decode_end(state)]),
             Self::Bytes { pending } => {
                 Ok(vec![String::from_utf8_lossy(&std::mem::take(pending)).into_owned()])
             }
@@ -305,6 +358,11 @@ enum TextStage {
         most: usize,
         held: usize,
     },
+    /// Cuts white space off both ends; holds back what may be the end.
+    Strip {
+        held: String,
+        is_start: bool,
+    },
     /// Anything else waits for the whole text.
     Whole {
         decoder: DecoderWrapper,
@@ -356,6 +414,21 @@ impl TextStage {
                 text.truncate(text.len() - *held * content.len_utf8());
                 text
             }
+            Self::Strip { held, is_start } => {
+                let mut piece = piece;
+                if *is_start {
+                    piece = piece.trim_start_matches(is_python_space);
+                    *is_start = piece.is_empty();
+                }
+                let kept = piece.trim_end_matches(is_python_space);
+                if kept.is_empty() {
+                    held.push_str(piece);
+                    return String::new();
+                }
+                let text = std::mem::take(held) + kept;
+                held.push_str(&piece[kept.len()..]);
+                text
+            }
             Self::Whole { text, .. } => {
                 text.push_str(piece);
                 String::new()
@@ -366,7 +439,7 @@ impl TextStage {
     fn finish(&mut self) -> Result<String, TextError> {
         match self {
             Self::Replace(literal) => Ok(literal.finish()),
-            Self::Begin { .. } | Self::End { .. } => Ok(String::new()),
+            Self::Begin { .. } | Self::End { .. } | Self::Strip { .. } => Ok(String::new()),
             Self::Whole { decoder, text } => {
                 Ok(decode(decoder, vec![std::mem::take(text)])?.concat())
             }

@@ -9,6 +9,8 @@ use minijinja::{
 };
 use minijinja_contrib::pycompat::unknown_method_callback;
 
+use super::is_python_space as is_space;
+
 /// The fallback for every method call.
 pub(super) fn call(
     state: &mut State<'_, '_>,
@@ -83,9 +85,4 @@ pub(super) fn trim(value: &Value, chars: Option<&str>) -> Result<String, Error> 
     let text = super::python_json::text(value)?;
     let cut = |c: char| chars.map_or_else(|| is_space(c), |chars| chars.contains(c));
     Ok(text.trim_matches(cut).to_owned())
-}
-
-/// Python's `str.isspace`.
-fn is_space(c: char) -> bool {
-    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }

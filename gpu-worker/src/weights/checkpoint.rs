@@ -37,7 +37,7 @@ pub struct Checkpoint {
 pub struct Unused(pub Vec<String>);
 
 impl Checkpoint {
-    /// Opens safetensors files, or the index of a sharded checkpoint, and brings every tensor to the wanted device and kind.
+    /// Opens safetensors or PyTorch files, or the index of a sharded checkpoint, and brings every tensor to the wanted device and kind.
     ///
     /// `progress` is called on this thread, first with nothing done; `Break` ends with [`WeightsError::Cancelled`].
     pub fn open(
@@ -57,6 +57,10 @@ impl Checkpoint {
             Device::Cpu => load::to_host(&items, &mut tally),
             device => Ok((load::device::to_device(&items, device, &mut tally)?, 0)),
         })?;
+        let mut tensors = tensors;
+        for source in &sources {
+            tch::no_grad(|| load::show(source, &mut tensors))?;
+        }
         let mut checkpoint = Self::new(tensors, options.device, options.kind);
         checkpoint.mapped_bytes = mapped_bytes;
         // A file that no tensor is a view of is unmapped here.

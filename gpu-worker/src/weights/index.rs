@@ -16,9 +16,7 @@ pub enum IndexError {
     Json(#[source] serde_json::Error),
     #[error("weight_map is empty")]
     Empty,
-    #[error(
-        "tensor {tensor} is said to be in {shard:?}, which is not the name of a safetensors file"
-    )]
+    #[error("tensor {tensor} is said to be in {shard:?}, which is not the name of a weights file")]
     ShardName { tensor: String, shard: String },
 }
 
@@ -36,7 +34,8 @@ pub fn parse_index(json: &[u8]) -> Result<Index, IndexError> {
     let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (tensor, shard) in weight_map {
         let has_folder = shard.contains(['/', '\\', '\0']);
-        if has_folder || !shard.ends_with(".safetensors") {
+        let is_weights = [".safetensors", ".bin"].iter().any(|ending| shard.ends_with(ending));
+        if has_folder || !is_weights {
             return Err(IndexError::ShardName { tensor, shard });
         }
         shards.entry(shard).or_default().push(tensor);

@@ -5,6 +5,7 @@
 mod albert;
 mod bart;
 mod bert;
+mod deberta_v2;
 mod decoder;
 mod distilbert;
 mod electra;
@@ -13,11 +14,14 @@ mod encoder;
 mod gemma;
 mod gpt2;
 mod gpt_neox;
+mod gte;
 mod kinds;
 mod labels;
 mod llama;
 mod mixture;
+mod modernbert;
 mod mpnet;
+mod nomic_bert;
 mod olmo2;
 mod opt;
 mod phi3;
@@ -50,6 +54,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     bert::CAMEMBERT,
     bert::ROBERTA,
     bert::XLM_ROBERTA,
+    deberta_v2::DEBERTA_V2,
     distilbert::DISTILBERT,
     electra::ELECTRA,
     gemma::GEMMA,
@@ -57,6 +62,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     gemma::GEMMA3_TEXT,
     gpt2::GPT2,
     gpt_neox::GPT_NEOX,
+    gte::GTE,
     llama::LLAMA,
     llama::MISTRAL,
     llama::QWEN2,
@@ -64,7 +70,9 @@ pub const ARCHITECTURES: &[Architecture] = &[
     mixture::MIXTRAL,
     mixture::QWEN2_MOE,
     mixture::QWEN3_MOE,
+    modernbert::MODERNBERT,
     mpnet::MPNET,
+    nomic_bert::NOMIC_BERT,
     olmo2::OLMO2,
     opt::OPT,
     phi3::PHI3,

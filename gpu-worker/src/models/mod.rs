@@ -336,7 +336,7 @@ mod tests {
             let refusal = refusal(model_type, kind, config);
             assert!(refusal.contains(expected), "{model_type} {config}: {refusal}");
         }
-        assert!(find("t5").is_err());
+        assert!(find("reformer").is_err());
     }
 
     #[test]

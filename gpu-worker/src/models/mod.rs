@@ -5,6 +5,7 @@
 mod albert;
 mod bart;
 mod bert;
+mod deberta_v2;
 mod decoder;
 mod distilbert;
 mod electra;
@@ -13,11 +14,14 @@ mod encoder;
 mod gemma;
 mod gpt2;
 mod gpt_neox;
+mod gte;
 mod kinds;
 mod labels;
 mod llama;
 mod mixture;
+mod modernbert;
 mod mpnet;
+mod nomic_bert;
 mod olmo2;
 mod opt;
 mod phi3;
@@ -50,6 +54,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     bert::CAMEMBERT,
     bert::ROBERTA,
     bert::XLM_ROBERTA,
+    deberta_v2::DEBERTA_V2,
     distilbert::DISTILBERT,
     electra::ELECTRA,
     gemma::GEMMA,
@@ -57,6 +62,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     gemma::GEMMA3_TEXT,
     gpt2::GPT2,
     gpt_neox::GPT_NEOX,
+    gte::GTE,
     llama::LLAMA,
     llama::MISTRAL,
     llama::QWEN2,
@@ -64,7 +70,9 @@ pub const ARCHITECTURES: &[Architecture] = &[
     mixture::MIXTRAL,
     mixture::QWEN2_MOE,
     mixture::QWEN3_MOE,
+    modernbert::MODERNBERT,
     mpnet::MPNET,
+    nomic_bert::NOMIC_BERT,
     olmo2::OLMO2,
     opt::OPT,
     phi3::PHI3,
@@ -194,7 +202,10 @@ mod tests {
 
     #[test]
     fn what_an_architecture_cannot_do_is_refused_by_name() {
-        use ModelKind::{CausalLm, ImageClassifier, Seq2SeqLm, TextEncoder};
+        use ModelKind::{
+            CausalLm, ImageClassifier, MaskedLm, QuestionAnswerer, Seq2SeqLm, SequenceClassifier,
+            TextEncoder,
+        };
         for (model_type, kind, config, expected) in [
             ("bert", CausalLm, "{}", "bert cannot be loaded as a causal language model"),
             (
@@ -206,6 +217,65 @@ mod tests {
             ("bert", TextEncoder, r#"{"hidden_act": "prelu"}"#, "\"prelu\" is not supported"),
             ("bert", TextEncoder, r#"{"is_decoder": true}"#, "is_decoder = true"),
             ("bert", TextEncoder, r#"{"num_attention_heads": 7}"#, "num_attention_heads = 7"),
+            ("bert", QuestionAnswerer, r#"{"num_labels": 3}"#, "id2label = 3 labels"),
+            ("bert", SequenceClassifier, r#"{"id2label": {}}"#, "id2label = 0"),
+            ("roberta", TextEncoder, r#"{"pad_token_id": 511}"#, "pad_token_id = 511"),
+            ("xlm-roberta", MaskedLm, r#"{"type_vocab_size": 0}"#, "type_vocab_size = 0"),
+            ("camembert", TextEncoder, r#"{"is_decoder": true}"#, "is_decoder = true"),
+            ("distilbert", TextEncoder, r#"{"n_heads": 5}"#, "n_heads = 5"),
+            ("distilbert", TextEncoder, r#"{"activation": "snake"}"#, "\"snake\" is not supported"),
+            (
+                "electra",
+                MaskedLm,
+                r#"{"position_embedding_type": "relative_key_query"}"#,
+                "position_embedding_type = relative_key_query",
+            ),
+            ("albert", TextEncoder, r#"{"num_hidden_groups": 0}"#, "num_hidden_groups = 0"),
+            ("albert", TextEncoder, r#"{"inner_group_num": 100000}"#, "inner_group_num = 100000"),
+            (
+                "mpnet",
+                TextEncoder,
+                r#"{"relative_attention_num_buckets": 64}"#,
+                "relative_attention_num_buckets = 64",
+            ),
+            ("deberta-v2", TextEncoder, r#"{"conv_kernel_size": 4}"#, "conv_kernel_size = 4"),
+            ("deberta-v2", TextEncoder, r#"{"attention_head_size": 9}"#, "attention_head_size = 9"),
+            (
+                "deberta-v2",
+                TextEncoder,
+                r#"{"relative_attention": true, "position_buckets": 2048}"#,
+                "max_relative_positions = -513",
+            ),
+            (
+                "deberta-v2",
+                MaskedLm,
+                r#"{"embedding_size": 128, "legacy": false}"#,
+                "embedding_size = 128",
+            ),
+            (
+                "modernbert",
+                TextEncoder,
+                r#"{"layer_types": ["chunked_attention"]}"#,
+                "chunked_attention",
+            ),
+            ("modernbert", TextEncoder, r#"{"layer_types": []}"#, "layer_types = a list of 0"),
+            ("modernbert", SequenceClassifier, r#"{"classifier_pooling": "max"}"#, "`max`"),
+            ("modernbert", TextEncoder, r#"{"rope_scaling": {"factor": 2}}"#, "rope_scaling = {"),
+            ("nomic_bert", TextEncoder, r#"{"moe_every_n_layers": 2}"#, "moe_every_n_layers = 2"),
+            ("nomic_bert", TextEncoder, r#"{"prenorm": true}"#, "prenorm = true"),
+            ("nomic_bert", QuestionAnswerer, "{}", "cannot be loaded as a question answerer"),
+            (
+                "gte",
+                TextEncoder,
+                r#"{"rope_scaling": {"type": "ntk", "factor": 8.0}}"#,
+                "rope_type \"ntk\" is not supported",
+            ),
+            (
+                "gte",
+                TextEncoder,
+                r#"{"rope_scaling": {"type": "dynamic", "factor": 8.0}}"#,
+                "rope_type = one that depends on the text's length",
+            ),
             ("gpt2", CausalLm, r#"{"add_cross_attention": true}"#, "add_cross_attention = true"),
             ("gpt2", CausalLm, r#"{"n_layer": -1}"#, "n_layer = -1"),
             (

@@ -85,7 +85,34 @@ impl Sizes {
             ])
             .unwrap_or(hidden.saturating_mul(4));
         let values = hidden.saturating_mul(4).saturating_add(wide.saturating_mul(2));
-        STEP_ROWS.saturating_mul(values).saturating_mul(bytes_per_value(dtype))
+        STEP_ROWS
+            .saturating_mul(values)
+            .saturating_add(self.distance_values())
+            .saturating_mul(bytes_per_value(dtype))
+    }
+
+    /// Attention by distance holds a value per head and pair of tokens, which other attention never does: for tokens that
+    /// look for distances, for distances that look for tokens, and for their sum. The embeddings of distances are held
+    /// projected, for every layer.
+    fn distance_values(&self) -> u64 {
+        let is_disentangled =
+            self.0.get("relative_attention").and_then(Value::as_bool).unwrap_or(false);
+        let copies = match self.field(&["relative_attention_num_buckets"]) {
+            _ if is_disentangled => 3,
+            Some(_) => 1,
+            None => return 0,
+        };
+        let heads = self.field(&["num_attention_heads", "num_heads"]).unwrap_or(12);
+        let context =
+            self.field(&["max_position_embeddings", "n_positions"]).unwrap_or(512).min(STEP_ROWS);
+        let pairs = STEP_ROWS.saturating_mul(context).saturating_mul(heads).saturating_mul(copies);
+        if !is_disentangled {
+            return pairs;
+        }
+        let layers = self.field(&["num_hidden_layers"]).unwrap_or(24);
+        let span = self.field(&["position_buckets", "max_relative_positions"]).unwrap_or(context);
+        let projected = layers.saturating_mul(4).saturating_mul(span).saturating_mul(self.hidden());
+        pairs.saturating_add(projected)
     }
 }
 
@@ -119,6 +146,18 @@ mod tests {
     fn the_workspace_follows_the_config() {
         let small = sizes(r#"{"hidden_size": 8, "intermediate_size": 16}"#);
         assert_eq!(small.workspace_bytes(Kind::Float), 2048 * 64 * 4);
+    }
+
+    #[test]
+    fn attention_by_distance_needs_room_for_pairs_of_tokens() {
+        let distances = |config: &str| sizes(config).distance_values();
+        assert_eq!(distances(r#"{"num_attention_heads": 4}"#), 0);
+        let mpnet = r#"{"relative_attention_num_buckets": 32, "num_attention_heads": 4,
+            "max_position_embeddings": 64}"#;
+        assert_eq!(distances(mpnet), 2048 * 64 * 4);
+        let deberta = r#"{"relative_attention": true, "num_attention_heads": 4, "hidden_size": 8,
+            "max_position_embeddings": 64, "position_buckets": 16, "num_hidden_layers": 2}"#;
+        assert_eq!(distances(deberta), 2048 * 64 * 4 * 3 + 2 * 4 * 16 * 8);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Text in and out: tokenizers, detokenising a stream, stop strings, chat templates, generation defaults.
 
 mod chat_template;
-mod decoding_config;
 mod convert;
+mod decoding_config;
 mod detokenizer;
 mod generation_config;
 mod literal;
@@ -17,8 +17,8 @@ mod template_methods;
 mod tokenizer;
 
 pub use chat_template::{ChatInput, ChatTemplate};
-pub use decoding_config::{DecodingConfig, StopRule};
 pub use convert::Files as TokenizerFiles;
+pub use decoding_config::{DecodingConfig, StopRule};
 pub use detokenizer::Detokenizer;
 pub use generation_config::GenerationConfig;
 pub use special_tokens::SpecialTokens;

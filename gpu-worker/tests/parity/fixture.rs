@@ -136,5 +136,7 @@ impl Fixture {
 pub fn assert_close(found: &Tensor, expected: &Tensor, what: &str) {
     assert_eq!(found.size(), expected.size(), "{what}");
     let difference = (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[]);
+    // Seen with `--nocapture`.
+    println!("{what}: {difference:.1e}");
     assert!(difference <= TOLERANCE, "{what}: {difference:e}");
 }

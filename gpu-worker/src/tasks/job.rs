@@ -111,6 +111,7 @@ pub enum Work {
     Generate(Box<Generate>),
     Write(Box<Write>),
     Encode(Encode),
+    Score(Score),
     Classify(Pixels),
 }
 
@@ -144,6 +145,13 @@ pub struct Encode {
     pub scaling: Scaling,
     /// Only so many values of each vector.
     pub dimensions: Option<usize>,
+}
+
+/// Score token rows: as a whole, token by token, or against the vocabulary, whichever the model does.
+pub struct Score {
+    pub rows: Vec<TokenRow>,
+    /// For a masked language model: of each row, the places whose token is wanted. Other models don't look at it.
+    pub wanted: Vec<Vec<usize>>,
 }
 
 /// When a vector is scaled to length 1.
@@ -198,6 +206,8 @@ pub enum Made {
     Written(Vec<Vec<GeneratedText>>),
     /// One per row: `vectors × dim` values.
     Vectors(Vec<Vectors>),
+    /// The logits of each row: one vector for the whole text, one per token, or one per wanted place.
+    Scores(Vec<Vectors>),
     Logits(Vec<f32>),
 }
 

@@ -13,6 +13,8 @@ mod generation;
 mod image_classification;
 mod job;
 pub mod outbox;
+mod rows;
+mod scoring;
 mod seq2seq;
 mod shape;
 pub mod shares;
@@ -21,11 +23,12 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use proto::{InferRequest, infer_result::Output};
 
+use self::scoring::{Scorer, ScoringPipeline};
 pub use self::{
     counters::{AGE_BOUNDS, BATCH_BOUNDS, CANCEL_BOUNDS, Cancels, Counters},
     job::{
-        Encode, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Tenant, Timing, TokenRow,
-        Vectors, Work, Write,
+        Encode, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Score, Tenant, Timing,
+        TokenRow, Vectors, Work, Write,
     },
     shape::StepShape,
 };
@@ -221,10 +224,16 @@ impl Pipelines {
                 Box::new(seq2seq::Seq2SeqPipeline::new(model, device, cache_bytes))
             }
             Model::TextEncoder(model) => Box::new(encoding::EncodingPipeline::of(model, device)),
+            Model::SequenceClassifier(model) => {
+                Box::new(ScoringPipeline::of(Scorer::Sequences(model), device))
+            }
+            Model::TokenClassifier(model) | Model::QuestionAnswerer(model) => {
+                Box::new(ScoringPipeline::of(Scorer::Tokens(model), device))
+            }
+            Model::MaskedLm(model) => Box::new(ScoringPipeline::of(Scorer::Masked(model), device)),
             Model::ImageClassifier(model) => {
                 Box::new(image_classification::ImagePipeline::of(model, device))
             }
-            _ => unreachable!("no task loads this kind yet"),
         };
         Self { pipelines: vec![pipeline], _checkpoint: Some(checkpoint) }
     }

@@ -6,6 +6,8 @@
 mod chats;
 #[path = "text/families.rs"]
 mod families;
+#[path = "text/languages.rs"]
+mod languages;
 #[path = "text/limits.rs"]
 mod limits;
 #[path = "text/sampling.rs"]

@@ -2,7 +2,7 @@
 //! caches of running sequences. Query heads may share key and value heads in groups
 //! (Ainslie et al., 2023, <https://arxiv.org/abs/2305.13245>).
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{
     Step,
@@ -17,26 +17,29 @@ pub struct Attend {
     pub scale: f64,
     /// How many of the newest positions a token sees, itself included; `None` for all.
     pub window: Option<i64>,
+    /// Scores are bent to lie between minus this and this (Gemma 2, <https://arxiv.org/abs/2408.00118>).
+    pub softcap: Option<f64>,
 }
 
 impl Step<'_> {
     /// Attention of every token of a batch to every other: `q`, `k`, `v` are `[batch, seq, n_heads × head_dim]`,
     /// and so is the answer. Padding is not attended to.
     pub fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, n_heads: i64, scale: f64) -> Tensor {
-        let (batch, seq, dim) = q.size3().expect("q is [batch, seq, dim]");
-        let heads = |xs: &Tensor| xs.view([batch, seq, n_heads, dim / n_heads]).transpose(1, 2);
-        let mask = self.padding(q.kind());
-        let attended = Tensor::scaled_dot_product_attention(
-            &heads(q),
-            &heads(k),
-            &heads(v),
-            mask,
-            0.0,
-            false,
-            scale,
-            false,
-        );
-        attended.transpose(1, 2).reshape([batch, seq, dim])
+        attend_masked(q, k, v, n_heads, scale, self.padding(q.kind()))
+    }
+
+    /// As [`Self::attend`], but a token sees only `window` tokens to either side.
+    pub fn attend_within(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        n_heads: i64,
+        scale: f64,
+        window: i64,
+    ) -> Tensor {
+        let mask = self.window(window, q.size()[1], q);
+        attend_masked(q, k, v, n_heads, scale, mask.as_ref())
     }
 
     /// Causal attention of a flat pass: `q` is `[tokens, n_heads, head_dim]`, `k` and `v` are
@@ -66,12 +69,36 @@ impl Step<'_> {
     }
 }
 
+/// Attention of a batch with `mask` added to the scores; the shapes are those of [`Step::attend`].
+pub(super) fn attend_masked(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    n_heads: i64,
+    scale: f64,
+    mask: Option<&Tensor>,
+) -> Tensor {
+    let (batch, seq, dim) = q.size3().expect("q is [batch, seq, dim]");
+    let heads = |xs: &Tensor| xs.view([batch, seq, n_heads, dim / n_heads]).transpose(1, 2);
+    let attended = Tensor::scaled_dot_product_attention(
+        &heads(q),
+        &heads(k),
+        &heads(v),
+        mask,
+        0.0,
+        false,
+        scale,
+        false,
+    );
+    attended.transpose(1, 2).reshape([batch, seq, dim])
+}
+
 /// One sequence's attention; the answer is `[tokens, n_heads, head_dim]` or flattens to it.
 fn attend_segment(
     sequences: &Sequences<'_>,
     idx: usize,
     segment: &Segment<'_>,
-    Attend { layer, scale, window }: Attend,
+    Attend { layer, scale, window, softcap }: Attend,
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
@@ -82,6 +109,10 @@ fn attend_segment(
     let from = window.map_or(0, |window| (cached + 1 - window).max(0));
     let to = cached + tokens;
     let (keys, values) = slot.read(layer, from, to);
+    if let Some(cap) = softcap {
+        let mask = (tokens > 1).then(|| sequences.mask(idx, window, from, q.kind()));
+        return capped(q, &keys, &values, mask.as_ref(), scale, cap);
+    }
     if tokens == 1 {
         // The query heads of a group stand where the tokens of a longer query would: nothing is repeated.
         let (kv_heads, head_dim) = (keys.size()[1], keys.size()[3]);
@@ -116,4 +147,30 @@ fn attend_segment(
         shares_heads,
     );
     attended.squeeze_dim(0).transpose(0, 1)
+}
+
+/// Attention with bent scores, which the fused kernels don't have: `q` is `[tokens, n_heads, head_dim]`, and so is the
+/// answer; keys and values are `[1, kv_heads, keys, head_dim]`, the mask is `[1, 1, tokens, keys]`.
+fn capped(
+    q: &Tensor,
+    keys: &Tensor,
+    values: &Tensor,
+    mask: Option<&Tensor>,
+    scale: f64,
+    cap: f64,
+) -> Tensor {
+    let (tokens, n_heads, head_dim) = q.size3().expect("q is [tokens, heads, head_dim]");
+    let (keys, values) = (keys.squeeze_dim(0), values.squeeze_dim(0));
+    let (kv_heads, n_keys) = (keys.size()[0], keys.size()[1]);
+    // The query heads of a group are rows of one product with the keys that they share.
+    let q = q.transpose(0, 1).reshape([kv_heads, -1, head_dim]);
+    let scores = (q.bmm(&keys.transpose(1, 2)) * (scale / cap)).tanh() * cap;
+    let scores = match mask {
+        Some(mask) => {
+            (scores.view([kv_heads, -1, tokens, n_keys]) + mask).view(scores.size().as_slice())
+        }
+        None => scores,
+    };
+    let weights = scores.softmax(-1, Kind::Float).to_kind(values.kind());
+    weights.bmm(&values).view([n_heads, tokens, head_dim]).transpose(0, 1)
 }

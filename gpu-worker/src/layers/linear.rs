@@ -94,6 +94,11 @@ impl Linear {
         Self::new(weight.shallow_clone(), None, Layout::OutIn)
     }
 
+    /// A layer of a weight, `[out, in]`, and a bias that were read already.
+    pub fn of(weight: Tensor, bias: Option<Tensor>) -> Self {
+        Self::new(weight, bias, Layout::OutIn)
+    }
+
     fn new(weight: Tensor, bias: Option<Tensor>, layout: Layout) -> Self {
         let (rows, columns) = weight.size2().expect("a linear weight has two dimensions");
         let (in_dim, out_dim) = match layout {

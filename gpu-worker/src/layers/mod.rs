@@ -6,22 +6,30 @@
 mod activation;
 mod attention;
 mod cache;
+mod cross;
+mod disentangled;
 mod embedding;
 mod linear;
 mod norm;
 mod patches;
 mod ranges;
+mod relative;
 mod rope;
 mod rotary;
 mod step;
 
 pub use activation::Activation;
 pub use attention::Attend;
-pub use cache::{CacheShape, KvArena, KvSlot};
+pub use cache::{CacheShape, KvArena, KvSlot, reorder};
+pub use cross::Source;
+pub use disentangled::{
+    RelativeAttention, RelativePositions, RelativePositionsConfig, RelativeTable,
+};
 pub use embedding::Embedding;
 pub use linear::Linear;
-pub use norm::{LayerNorm, RmsNorm};
+pub use norm::{LayerNorm, Norm, NormKind, RmsNorm};
 pub use patches::PatchEmbedding;
-pub use rope::{RopeConfig, RopeError, RopeParameters};
+pub use relative::{RelativeBias, RelativeBuckets};
+pub use rope::{RopeConfig, RopeDefaults, RopeError, RopeParameters};
 pub use rotary::{Rotary, Rotation};
 pub use step::{Segment, Step};

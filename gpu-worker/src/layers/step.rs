@@ -4,7 +4,7 @@ use std::cell::{OnceCell, RefCell};
 
 use tch::{Device, Kind, Tensor};
 
-use super::KvSlot;
+use super::{KvSlot, cross::Source};
 
 /// One forward pass.
 pub struct Step<'a> {
@@ -22,11 +22,18 @@ pub(super) struct Padding {
     /// `[batch, seq]`, true where there is a token; `None` when nothing is padded.
     mask: Option<Tensor>,
     additive: OnceCell<Tensor>,
+    /// What is added where a token sees only so far, by how far.
+    windows: RefCell<Vec<(i64, Tensor)>>,
 }
 
 /// The running sequences whose tokens lie one after the other in a flat pass.
 pub(super) struct Sequences<'a> {
     pub(super) segments: Vec<Segment<'a>>,
+    /// How many tokens of each segment's sequence are known, those of later passes included; empty: no more than
+    /// this pass reaches.
+    lengths: Vec<i64>,
+    /// What each segment attends to beside itself; empty where there is no such thing.
+    pub(super) sources: Vec<Source<'a>>,
     /// `[tokens]`.
     pub(super) positions: Tensor,
     masks: RefCell<Vec<(usize, Option<i64>, Tensor)>>,
@@ -54,19 +61,39 @@ impl<'a> Step<'a> {
         Self {
             plan: Plan::Batch(Padding {
                 mask: Some(mask.to_kind(Kind::Bool)),
-                additive: OnceCell::new(),
+                ..Padding::default()
             }),
         }
     }
 
     /// A flat pass over sequences with caches; `ids` then holds the tokens of all segments, in this order.
     pub fn sequences(segments: Vec<Segment<'a>>, device: Device) -> Self {
+        Self::with_sources(segments, Vec::new(), device)
+    }
+
+    /// A flat pass whose sequences each have a source, in the same order.
+    pub fn with_sources(
+        segments: Vec<Segment<'a>>,
+        sources: Vec<Source<'a>>,
+        device: Device,
+    ) -> Self {
         let positions: Vec<i64> = segments
             .iter()
             .flat_map(|segment| segment.cached..segment.cached + segment.tokens)
             .collect();
         let positions = Tensor::from_slice(&positions).to_device(device);
-        Self { plan: Plan::Sequences(Sequences { segments, positions, masks: RefCell::default() }) }
+        let (lengths, masks) = (Vec::new(), RefCell::default());
+        Self { plan: Plan::Sequences(Sequences { segments, lengths, sources, positions, masks }) }
+    }
+
+    /// Says how many tokens of each segment's sequence are known, those of later passes included: a prompt that is read
+    /// in pieces is then read as it would be at once, where that depends on its length.
+    #[must_use]
+    pub fn of_lengths(mut self, lengths: Vec<i64>) -> Self {
+        if let Plan::Sequences(sequences) = &mut self.plan {
+            sequences.lengths = lengths;
+        }
+        self
     }
 
     /// The position of every token of a flat pass, `[tokens]`.
@@ -81,11 +108,49 @@ impl<'a> Step<'a> {
         }
     }
 
+    fn batch(&self) -> &Padding {
+        match &self.plan {
+            Plan::Batch(padding) => padding,
+            Plan::Sequences(_) => panic!("a batch model runs on a batch"),
+        }
+    }
+
+    /// Where a batch has tokens, `[batch, seq]`, or `None` when nothing is padded.
+    pub fn present(&self) -> Option<&Tensor> {
+        self.batch().mask.as_ref()
+    }
+
+    /// What is added to the scores of a batch whose tokens see `window` tokens to either side: `[1 or batch, 1, seq, seq]`,
+    /// or what [`Self::padding`] says when no row is longer than that.
+    ///
+    /// A padded position may see nothing at all. What hides is finite, or its undefined values would spread.
+    pub(super) fn window(&self, window: i64, seq: i64, like: &Tensor) -> Option<Tensor> {
+        if seq - 1 <= window {
+            return self.padding(like.kind()).map(Tensor::shallow_clone);
+        }
+        let mut windows = self.batch().windows.borrow_mut();
+        if let Some((_, mask)) = windows.iter().find(|(of, _)| *of == window) {
+            return Some(mask.shallow_clone());
+        }
+        let positions = Tensor::arange(seq, (Kind::Int64, like.device()));
+        let distance = (positions.unsqueeze(0) - positions.unsqueeze(1)).abs();
+        let mut hidden = distance.gt(window).unsqueeze(0).unsqueeze(0);
+        if let Some(present) = self.present() {
+            hidden = hidden.logical_or(&present.logical_not().unsqueeze(1).unsqueeze(1));
+        }
+        let lowest = match like.kind() {
+            Kind::Half => -65504.0,
+            _ => -3.0e38,
+        };
+        let options = (like.kind(), like.device());
+        let mask = Tensor::zeros(hidden.size(), options).masked_fill(&hidden, lowest);
+        windows.push((window, mask.shallow_clone()));
+        Some(mask)
+    }
+
     /// What is added to the scores of a batch, `[batch, 1, 1, seq]`, or `None` when nothing is padded.
     pub(super) fn padding(&self, kind: Kind) -> Option<&Tensor> {
-        let Plan::Batch(Padding { mask, additive }) = &self.plan else {
-            panic!("a batch model runs on a batch");
-        };
+        let Padding { mask, additive, .. } = self.batch();
         let mask = mask.as_ref()?;
         Some(additive.get_or_init(|| {
             let absent = mask.logical_not().unsqueeze(1).unsqueeze(1);
@@ -96,6 +161,12 @@ impl<'a> Step<'a> {
 }
 
 impl Sequences<'_> {
+    /// How long a segment's sequence is known to be.
+    pub(super) fn length(&self, segment_idx: usize) -> i64 {
+        let Segment { cached, tokens, .. } = self.segments[segment_idx];
+        self.lengths.get(segment_idx).copied().unwrap_or(0).max(cached + tokens)
+    }
+
     /// What is added to the scores of one segment's tokens against the keys from position `from` on,
     /// `[1, 1, tokens, keys]`: a token sees the positions up to its own, the last `window` of them if there is one.
     pub(super) fn mask(

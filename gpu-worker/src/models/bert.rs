@@ -1,42 +1,89 @@
-//! BERT (Devlin et al., 2018, <https://arxiv.org/abs/1810.04805>).
+//! BERT (Devlin et al., 2018, <https://arxiv.org/abs/1810.04805>) and what RoBERTa changed of it (Liu et al., 2019,
+//! <https://arxiv.org/abs/1907.11692>): positions count after the padding, and other heads.
 //!
-//! Reference: `transformers/models/bert/modeling_bert.py`.
+//! Reference: `modeling_bert.py`, `modeling_roberta.py`, `modeling_xlm_roberta.py` and `modeling_camembert.py` below
+//! `transformers/models`.
 
 use serde::Deserialize;
-use tch::Tensor;
 
 use super::{
-    Architecture, LoadError, Model, ModelKind, TextEncoder, check_divides, check_positive,
+    Architecture, LoadError, Model, ModelKind, check_divides, check_positive,
+    encoder::{
+        self, Biases, DecoderConfig, EmbeddingsConfig, EncoderConfig, HeadsConfig, Inner,
+        LayerNames, LearnedPositions, Positions, Projections, TEXT_KINDS, TextPooling,
+        TransformConfig,
+    },
+    labels::LabelConfig,
     unsupported,
 };
 use crate::{
-    layers::{Activation, Embedding, LayerNorm, Linear, Step},
-    weights::{Rename, Weights, WeightsError},
+    layers::Activation,
+    weights::{Rename, Weights},
 };
 
 pub(super) const BERT: Architecture = Architecture {
     model_type: "bert",
-    kinds: &[ModelKind::TextEncoder],
+    kinds: TEXT_KINDS,
     renames: &[
         Rename::Suffix { from: ".gamma", to: ".weight" },
         Rename::Suffix { from: ".beta", to: ".bias" },
         Rename::StripPrefix("bert."),
     ],
-    ignored: &["embeddings.position_ids"],
-    load,
+    // Old checkpoints store the numbers 0, 1, 2 …; the bias is unused beside that of a decoder with its own.
+    ignored: &["embeddings.position_ids", "cls.predictions.bias", "lm_head.bias"],
+    load: |config, kind, weights| load(config, kind, weights, Family::Bert),
 };
 
-fn load(config: &str, _kind: ModelKind, weights: &Weights) -> Result<Model, LoadError> {
-    let config: Config = serde_json::from_str(config)?;
-    config.check()?;
-    Ok(Model::TextEncoder(Box::new(Bert::load(&config, weights)?)))
+pub(super) const ROBERTA: Architecture = Architecture {
+    model_type: "roberta",
+    renames: &[
+        Rename::Suffix { from: ".gamma", to: ".weight" },
+        Rename::Suffix { from: ".beta", to: ".bias" },
+        Rename::StripPrefix("roberta."),
+    ],
+    load: |config, kind, weights| {
+        load(config, kind, weights, Family::Roberta { vocab_size: 50265 })
+    },
+    ..BERT
+};
+
+pub(super) const XLM_ROBERTA: Architecture =
+    Architecture { model_type: "xlm-roberta", load: load_multilingual, ..ROBERTA };
+
+pub(super) const CAMEMBERT: Architecture = Architecture {
+    model_type: "camembert",
+    renames: &[Rename::StripPrefix("roberta."), Rename::StripPrefix("camembert.")],
+    load: load_multilingual,
+    ..ROBERTA
+};
+
+fn load_multilingual(config: &str, kind: ModelKind, weights: &Weights) -> Result<Model, LoadError> {
+    load(config, kind, weights, Family::Roberta { vocab_size: 30522 })
 }
 
-/// Defaults are the reference's.
+#[derive(Clone, Copy)]
+enum Family {
+    Bert,
+    Roberta { vocab_size: i64 },
+}
+
+fn load(
+    config: &str,
+    kind: ModelKind,
+    weights: &Weights,
+    family: Family,
+) -> Result<Model, LoadError> {
+    let config: Config = serde_json::from_str(config)?;
+    let encoder = config.encoder(family)?;
+    let heads = config.heads(family)?;
+    encoder::load(&encoder, &heads, kind, weights)
+}
+
+/// Defaults are the reference's; where those of the two differ, there is none.
 #[derive(Deserialize)]
 #[serde(default)]
 struct Config {
-    vocab_size: i64,
+    vocab_size: Option<i64>,
     hidden_size: i64,
     num_hidden_layers: i64,
     num_attention_heads: i64,
@@ -45,15 +92,19 @@ struct Config {
     max_position_embeddings: i64,
     type_vocab_size: i64,
     layer_norm_eps: f64,
+    pad_token_id: Option<i64>,
+    tie_word_embeddings: bool,
     position_embedding_type: String,
     is_decoder: bool,
     add_cross_attention: bool,
+    #[serde(flatten)]
+    labels: LabelConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            vocab_size: 30522,
+            vocab_size: None,
             hidden_size: 768,
             num_hidden_layers: 12,
             num_attention_heads: 12,
@@ -62,17 +113,30 @@ impl Default for Config {
             max_position_embeddings: 512,
             type_vocab_size: 2,
             layer_norm_eps: 1e-12,
+            pad_token_id: None,
+            tie_word_embeddings: true,
             position_embedding_type: "absolute".to_owned(),
             is_decoder: false,
             add_cross_attention: false,
+            labels: LabelConfig::default(),
         }
     }
 }
 
 impl Config {
-    fn check(&self) -> Result<(), LoadError> {
+    fn encoder(&self, family: Family) -> Result<EncoderConfig, LoadError> {
+        let n_rows = self.max_position_embeddings;
+        let (default_vocab_size, learned, context_length) = match family {
+            Family::Bert => (30522, LearnedPositions::FromStart(n_rows), n_rows),
+            Family::Roberta { vocab_size } => {
+                let padding_id = self.pad_token_id.unwrap_or(1);
+                let learned = LearnedPositions::AfterPadding { n_rows, padding_id };
+                (vocab_size, learned, n_rows.saturating_sub(padding_id).saturating_sub(1))
+            }
+        };
+        let vocab_size = self.vocab_size.unwrap_or(default_vocab_size);
         check_positive(&[
-            ("vocab_size", self.vocab_size),
+            ("vocab_size", vocab_size),
             ("hidden_size", self.hidden_size),
             ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
@@ -81,185 +145,89 @@ impl Config {
             ("type_vocab_size", self.type_vocab_size),
         ])?;
         check_divides("num_attention_heads", self.num_attention_heads, self.hidden_size)?;
-        if self.position_embedding_type != "absolute" {
-            return Err(unsupported("position_embedding_type", &self.position_embedding_type));
+        if let LearnedPositions::AfterPadding { padding_id, .. } = learned
+            && !(0..n_rows - 1).contains(&padding_id)
+        {
+            return Err(unsupported("pad_token_id", padding_id));
         }
-        if self.is_decoder {
-            return Err(unsupported("is_decoder", true));
-        }
-        if self.add_cross_attention {
-            return Err(unsupported("add_cross_attention", true));
-        }
-        Ok(())
-    }
-}
-
-struct Bert {
-    embeddings: Embeddings,
-    encoder: Vec<Layer>,
-    pooler: Option<Linear>,
-    dim: i64,
-}
-
-impl Bert {
-    fn load(config: &Config, weights: &Weights) -> Result<Self, WeightsError> {
-        let layers = weights.at("encoder").at("layer");
-        let pooler = weights.at("pooler").at("dense");
-        Ok(Self {
-            embeddings: Embeddings::load(config, &weights.at("embeddings"))?,
-            encoder: (0..config.num_hidden_layers)
-                .map(|layer| Layer::load(config, &layers.at(layer)))
-                .collect::<Result<_, _>>()?,
-            pooler: if pooler.has("weight") {
-                Some(Linear::load(&pooler, config.hidden_size, config.hidden_size)?)
-            } else {
-                None
+        encoder::check_bidirectional(
+            &self.position_embedding_type,
+            self.is_decoder,
+            self.add_cross_attention,
+        )?;
+        Ok(EncoderConfig {
+            dim: self.hidden_size,
+            n_heads: self.num_attention_heads,
+            head_dim: self.hidden_size / self.num_attention_heads,
+            inner_dim: self.intermediate_size,
+            act: self.hidden_act,
+            eps: self.layer_norm_eps,
+            biases: Biases::ALL,
+            embeddings: EmbeddingsConfig {
+                words: "embeddings.word_embeddings",
+                positions: "embeddings.position_embeddings",
+                types: "embeddings.token_type_embeddings",
+                norm: "embeddings.LayerNorm",
+                vocab_size,
+                dim: self.hidden_size,
+                learned,
+                n_types: self.type_vocab_size,
+                projection: None,
             },
-            dim: config.hidden_size,
-        })
-    }
-}
-
-impl TextEncoder for Bert {
-    fn hidden(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor {
-        let mut hidden = self.embeddings.forward(ids, type_ids, step);
-        for layer in &self.encoder {
-            hidden = layer.forward(&hidden, step);
-        }
-        hidden
-    }
-
-    fn pooled(&self, hidden: &Tensor, step: &Step) -> Option<Tensor> {
-        let pooler = self.pooler.as_ref()?;
-        // The first token ([CLS]) stands for the whole text.
-        Some(pooler.forward(&hidden.select(1, 0), step).tanh())
-    }
-
-    fn dim(&self) -> i64 {
-        self.dim
-    }
-
-    fn context_length(&self) -> i64 {
-        self.embeddings.max_positions
-    }
-
-    fn vocab_size(&self) -> i64 {
-        self.embeddings.vocab_size
-    }
-
-    fn type_vocab_size(&self) -> i64 {
-        self.embeddings.type_vocab_size
-    }
-}
-
-struct Embeddings {
-    word_embeddings: Embedding,
-    position_embeddings: Embedding,
-    token_type_embeddings: Embedding,
-    layer_norm: LayerNorm,
-    max_positions: i64,
-    vocab_size: i64,
-    type_vocab_size: i64,
-}
-
-impl Embeddings {
-    fn load(config: &Config, weights: &Weights) -> Result<Self, WeightsError> {
-        let table = |name, n_rows| Embedding::load(&weights.at(name), n_rows, config.hidden_size);
-        Ok(Self {
-            word_embeddings: table("word_embeddings", config.vocab_size)?,
-            position_embeddings: table("position_embeddings", config.max_position_embeddings)?,
-            token_type_embeddings: table("token_type_embeddings", config.type_vocab_size)?,
-            layer_norm: LayerNorm::load(
-                &weights.at("LayerNorm"),
-                config.hidden_size,
-                config.layer_norm_eps,
-            )?,
-            max_positions: config.max_position_embeddings,
-            vocab_size: config.vocab_size,
-            type_vocab_size: config.type_vocab_size,
+            layers: encoder::numbered("encoder.layer", self.num_hidden_layers),
+            order: (0..self.num_hidden_layers as usize).collect(),
+            names: NAMES,
+            positions: Positions::Embedded,
+            final_norm: None,
+            convolution: None,
+            context_length,
         })
     }
 
-    fn forward(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor {
-        let (_batch, seq) = ids.size2().expect("ids are [batch, seq]");
-        let segments = match type_ids {
-            Some(type_ids) => self.token_type_embeddings.forward(type_ids, step),
-            None => self.token_type_embeddings.first(1),
+    fn heads(&self, family: Family) -> Result<HeadsConfig, LoadError> {
+        let is_bert = matches!(family, Family::Bert);
+        let transform = |dense, act, norm| TransformConfig {
+            dense,
+            bias: true,
+            act,
+            norm,
+            out_dim: self.hidden_size,
         };
-        let embedded = self.word_embeddings.forward(ids, step)
-            + segments
-            + self.position_embeddings.first(seq);
-        self.layer_norm.forward(&embedded, step)
-    }
-}
-
-struct Layer {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    attention_output: Output,
-    intermediate: Linear,
-    output: Output,
-    act: Activation,
-    n_heads: i64,
-    scale: f64,
-}
-
-impl Layer {
-    fn load(config: &Config, weights: &Weights) -> Result<Self, WeightsError> {
-        let dim = config.hidden_size;
-        let attention = weights.at("attention");
-        let projection = |name| Linear::load(&attention.at("self").at(name), dim, dim);
-        Ok(Self {
-            query: projection("query")?,
-            key: projection("key")?,
-            value: projection("value")?,
-            attention_output: Output::load(config, &attention.at("output"), dim)?,
-            intermediate: Linear::load(
-                &weights.at("intermediate").at("dense"),
-                dim,
-                config.intermediate_size,
-            )?,
-            output: Output::load(config, &weights.at("output"), config.intermediate_size)?,
-            act: config.hidden_act,
-            n_heads: config.num_attention_heads,
-            scale: ((dim / config.num_attention_heads) as f64).powf(-0.5),
+        let sequence = if is_bert { "pooler.dense" } else { "classifier.dense" };
+        Ok(HeadsConfig {
+            pooler: Some("pooler.dense"),
+            n_labels: self.labels.labels()?.len() as i64,
+            pooling: TextPooling::First,
+            sequence: transform(sequence, Activation::Tanh, None),
+            sequence_labels: if is_bert { "classifier" } else { "classifier.out_proj" },
+            token: None,
+            token_labels: "classifier",
+            question_labels: "qa_outputs",
+            masked: if is_bert {
+                let norm = Some("cls.predictions.transform.LayerNorm");
+                transform("cls.predictions.transform.dense", self.hidden_act, norm)
+            } else {
+                transform("lm_head.dense", Activation::Gelu, Some("lm_head.layer_norm"))
+            },
+            decoder: DecoderConfig {
+                path: if is_bert { "cls.predictions.decoder" } else { "lm_head.decoder" },
+                is_tied: self.tie_word_embeddings,
+                bias: Some(if is_bert { "cls.predictions.bias" } else { "lm_head.bias" }),
+            },
         })
     }
-
-    /// `[batch, seq, dim]` to the same shape.
-    fn forward(&self, xs: &Tensor, step: &Step) -> Tensor {
-        let (q, k, v) = (
-            self.query.forward(xs, step),
-            self.key.forward(xs, step),
-            self.value.forward(xs, step),
-        );
-        let attended = step.attend(&q, &k, &v, self.n_heads, self.scale);
-        let xs = self.attention_output.forward(&attended, xs, step);
-        let expanded = self.act.forward(&self.intermediate.forward(&xs, step));
-        self.output.forward(&expanded, &xs, step)
-    }
 }
 
-/// A projection back to the model's width, added to what came in and normalised.
-struct Output {
-    dense: Linear,
-    layer_norm: LayerNorm,
-}
-
-impl Output {
-    fn load(config: &Config, weights: &Weights, in_dim: i64) -> Result<Self, WeightsError> {
-        Ok(Self {
-            dense: Linear::load(&weights.at("dense"), in_dim, config.hidden_size)?,
-            layer_norm: LayerNorm::load(
-                &weights.at("LayerNorm"),
-                config.hidden_size,
-                config.layer_norm_eps,
-            )?,
-        })
-    }
-
-    fn forward(&self, xs: &Tensor, residual: &Tensor, step: &Step) -> Tensor {
-        self.layer_norm.forward(&(self.dense.forward(xs, step) + residual), step)
-    }
-}
+/// The names of BERT's layers, which many others took over.
+pub(super) const NAMES: LayerNames = LayerNames {
+    projections: Projections::Separate([
+        "attention.self.query",
+        "attention.self.key",
+        "attention.self.value",
+    ]),
+    attention_output: "attention.output.dense",
+    attention_norm: "attention.output.LayerNorm",
+    inner: Inner::Plain("intermediate.dense"),
+    output: "output.dense",
+    output_norm: "output.LayerNorm",
+};

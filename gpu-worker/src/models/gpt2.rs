@@ -200,7 +200,7 @@ impl Attention {
         Ok(Self {
             c_attn: Linear::load_transposed(&weights.at("c_attn"), dim, 3 * dim)?,
             c_proj: Linear::load_transposed(&weights.at("c_proj"), dim, dim)?,
-            attend: Attend { layer, scale: config.scale(layer), window: None },
+            attend: Attend { layer, scale: config.scale(layer), window: None, softcap: None },
             n_head: config.n_head,
         })
     }

@@ -8,22 +8,53 @@ use crate::layers::{CacheShape, Step};
 
 pub enum Model {
     CausalLm(Box<dyn CausalLm>),
+    Seq2SeqLm(Box<dyn Seq2SeqLm>),
     TextEncoder(Box<dyn TextEncoder>),
+    SequenceClassifier(Box<dyn SequenceClassifier>),
+    TokenClassifier(Box<dyn TokenScorer>),
+    QuestionAnswerer(Box<dyn TokenScorer>),
+    MaskedLm(Box<dyn MaskedLm>),
     ImageClassifier(Box<dyn ImageClassifier>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ModelKind {
     CausalLm,
+    Seq2SeqLm,
     TextEncoder,
+    SequenceClassifier,
+    TokenClassifier,
+    QuestionAnswerer,
+    MaskedLm,
     ImageClassifier,
+}
+
+impl ModelKind {
+    /// As the contract spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CausalLm => "causal_lm",
+            Self::Seq2SeqLm => "seq2seq_lm",
+            Self::TextEncoder => "text_encoder",
+            Self::SequenceClassifier => "sequence_classifier",
+            Self::TokenClassifier => "token_classifier",
+            Self::QuestionAnswerer => "question_answerer",
+            Self::MaskedLm => "masked_lm",
+            Self::ImageClassifier => "image_classifier",
+        }
+    }
 }
 
 impl fmt::Display for ModelKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::CausalLm => "causal language model",
+            Self::Seq2SeqLm => "sequence-to-sequence language model",
             Self::TextEncoder => "text encoder",
+            Self::SequenceClassifier => "sequence classifier",
+            Self::TokenClassifier => "token classifier",
+            Self::QuestionAnswerer => "question answerer",
+            Self::MaskedLm => "masked language model",
             Self::ImageClassifier => "image classifier",
         })
     }
@@ -43,11 +74,57 @@ pub trait CausalLm: Send {
     /// The most tokens a sequence can have.
     fn context_length(&self) -> i64;
 
+    /// A sequence that outgrows this many tokens is read anew from its beginning: all its keys change.
+    fn rereads_beyond(&self) -> Option<i64> {
+        None
+    }
+
     fn vocab_size(&self) -> i64;
 }
 
+/// Reads a source text once and writes a target text token by token.
+pub trait Seq2SeqLm: Send {
+    /// `[batch, source]` ids to `[batch, source, dim]`. Ids must be below [`Self::vocab_size`].
+    fn encode(&self, ids: &Tensor, step: &Step) -> Tensor;
+
+    /// Stores what every later token looks up of encoded sources: `[tokens, dim]`, those of all the step's segments
+    /// one after the other and without padding, go to the segments' slots.
+    fn remember(&self, encoded: &Tensor, step: &Step);
+
+    /// `[tokens]` ids of targets, those of all the step's segments one after the other, to `[tokens, dim]`. Each
+    /// segment has its source. Ids must be below [`Self::target_vocab_size`].
+    fn hidden(&self, ids: &Tensor, step: &Step) -> Tensor;
+
+    /// `[rows, dim]`, the rows whose next token is wanted, to `[rows, target_vocab_size]` in float32.
+    fn logits(&self, hidden: &Tensor, step: &Step) -> Tensor;
+
+    /// Of a token of the target, and of one of the source.
+    fn cache_shape(&self) -> CacheShape;
+
+    /// The most tokens a source can have.
+    fn source_length(&self) -> i64;
+
+    /// The most tokens a target can have, its first included.
+    fn target_length(&self) -> i64;
+
+    fn vocab_size(&self) -> i64;
+
+    fn target_vocab_size(&self) -> i64;
+}
+
+/// What texts a model takes.
+pub trait TextModel: Send {
+    /// The most tokens a text can have.
+    fn context_length(&self) -> i64;
+
+    fn vocab_size(&self) -> i64;
+
+    /// Segment numbers must be below this.
+    fn type_vocab_size(&self) -> i64;
+}
+
 /// Turns texts into one vector per token.
-pub trait TextEncoder: Send {
+pub trait TextEncoder: TextModel {
     /// `[batch, seq]` ids and segment numbers to `[batch, seq, dim]`. Without `type_ids` all tokens are of segment 0.
     fn hidden(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor;
 
@@ -56,14 +133,32 @@ pub trait TextEncoder: Send {
 
     /// Length of a vector.
     fn dim(&self) -> i64;
+}
 
-    /// The most tokens a text can have.
-    fn context_length(&self) -> i64;
+/// Scores whole texts.
+pub trait SequenceClassifier: TextModel {
+    /// `[batch, seq]` ids and segment numbers to `[batch, n_labels]` in float32.
+    fn logits(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor;
 
-    fn vocab_size(&self) -> i64;
+    fn n_labels(&self) -> i64;
+}
 
-    /// Segment numbers must be below this.
-    fn type_vocab_size(&self) -> i64;
+/// Scores every token of a text.
+pub trait TokenScorer: TextModel {
+    /// `[batch, seq]` ids and segment numbers to `[batch, seq, n_labels]` in float32.
+    fn logits(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor;
+
+    /// For a question answerer these are two: the start of the answer and its end.
+    fn n_labels(&self) -> i64;
+}
+
+/// Predicts hidden tokens.
+pub trait MaskedLm: TextModel {
+    /// `[batch, seq]` ids and segment numbers to `[batch, seq, dim]`.
+    fn hidden(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor;
+
+    /// `[rows, dim]`, the rows that are asked for, to `[rows, vocab_size]` in float32.
+    fn logits(&self, hidden: &Tensor, step: &Step) -> Tensor;
 }
 
 /// Scores what a picture shows.

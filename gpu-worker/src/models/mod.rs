@@ -2,16 +2,39 @@
 //!
 //! Model code does no input or output: config and tensors in, tensors out.
 
+mod albert;
+mod bart;
 mod bert;
+mod deberta_v2;
+mod decoder;
+mod distilbert;
+mod electra;
+mod enc_dec;
+mod encoder;
+mod gemma;
 mod gpt2;
+mod gpt_neox;
+mod gte;
 mod kinds;
 mod labels;
 mod llama;
+mod mixture;
+mod modernbert;
+mod mpnet;
+mod nomic_bert;
+mod olmo2;
+mod opt;
+mod phi3;
+mod smollm3;
+mod t5;
 mod vit;
 
 use std::fmt;
 
-pub use kinds::{CausalLm, ImageClassifier, Model, ModelKind, TextEncoder};
+pub use kinds::{
+    CausalLm, ImageClassifier, MaskedLm, Model, ModelKind, Seq2SeqLm, SequenceClassifier,
+    TextEncoder, TextModel, TokenScorer,
+};
 use serde::Deserialize;
 
 use crate::{
@@ -20,8 +43,45 @@ use crate::{
 };
 
 /// Every architecture there is.
-pub const ARCHITECTURES: &[Architecture] =
-    &[bert::BERT, gpt2::GPT2, llama::LLAMA, llama::MISTRAL, llama::QWEN2, llama::QWEN3, vit::VIT];
+pub const ARCHITECTURES: &[Architecture] = &[
+    albert::ALBERT,
+    bart::BART,
+    bart::M2M_100,
+    bart::MARIAN,
+    bart::MBART,
+    bart::PEGASUS,
+    bert::BERT,
+    bert::CAMEMBERT,
+    bert::ROBERTA,
+    bert::XLM_ROBERTA,
+    deberta_v2::DEBERTA_V2,
+    distilbert::DISTILBERT,
+    electra::ELECTRA,
+    gemma::GEMMA,
+    gemma::GEMMA2,
+    gemma::GEMMA3_TEXT,
+    gpt2::GPT2,
+    gpt_neox::GPT_NEOX,
+    gte::GTE,
+    llama::LLAMA,
+    llama::MISTRAL,
+    llama::QWEN2,
+    llama::QWEN3,
+    mixture::MIXTRAL,
+    mixture::QWEN2_MOE,
+    mixture::QWEN3_MOE,
+    modernbert::MODERNBERT,
+    mpnet::MPNET,
+    nomic_bert::NOMIC_BERT,
+    olmo2::OLMO2,
+    opt::OPT,
+    phi3::PHI3,
+    smollm3::SMOLLM3,
+    t5::MT5,
+    t5::T5,
+    t5::UMT5,
+    vit::VIT,
+];
 
 /// How to build one architecture from its `config.json` and its checkpoint.
 pub struct Architecture {
@@ -142,7 +202,10 @@ mod tests {
 
     #[test]
     fn what_an_architecture_cannot_do_is_refused_by_name() {
-        use ModelKind::{CausalLm, ImageClassifier, TextEncoder};
+        use ModelKind::{
+            CausalLm, ImageClassifier, MaskedLm, QuestionAnswerer, Seq2SeqLm, SequenceClassifier,
+            TextEncoder,
+        };
         for (model_type, kind, config, expected) in [
             ("bert", CausalLm, "{}", "bert cannot be loaded as a causal language model"),
             (
@@ -154,14 +217,113 @@ mod tests {
             ("bert", TextEncoder, r#"{"hidden_act": "prelu"}"#, "\"prelu\" is not supported"),
             ("bert", TextEncoder, r#"{"is_decoder": true}"#, "is_decoder = true"),
             ("bert", TextEncoder, r#"{"num_attention_heads": 7}"#, "num_attention_heads = 7"),
+            ("bert", QuestionAnswerer, r#"{"num_labels": 3}"#, "id2label = 3 labels"),
+            ("bert", SequenceClassifier, r#"{"id2label": {}}"#, "id2label = 0"),
+            ("roberta", TextEncoder, r#"{"pad_token_id": 511}"#, "pad_token_id = 511"),
+            ("xlm-roberta", MaskedLm, r#"{"type_vocab_size": 0}"#, "type_vocab_size = 0"),
+            ("camembert", TextEncoder, r#"{"is_decoder": true}"#, "is_decoder = true"),
+            ("distilbert", TextEncoder, r#"{"n_heads": 5}"#, "n_heads = 5"),
+            ("distilbert", TextEncoder, r#"{"activation": "snake"}"#, "\"snake\" is not supported"),
+            (
+                "electra",
+                MaskedLm,
+                r#"{"position_embedding_type": "relative_key_query"}"#,
+                "position_embedding_type = relative_key_query",
+            ),
+            ("albert", TextEncoder, r#"{"num_hidden_groups": 0}"#, "num_hidden_groups = 0"),
+            ("albert", TextEncoder, r#"{"inner_group_num": 100000}"#, "inner_group_num = 100000"),
+            (
+                "mpnet",
+                TextEncoder,
+                r#"{"relative_attention_num_buckets": 64}"#,
+                "relative_attention_num_buckets = 64",
+            ),
+            ("deberta-v2", TextEncoder, r#"{"conv_kernel_size": 4}"#, "conv_kernel_size = 4"),
+            ("deberta-v2", TextEncoder, r#"{"attention_head_size": 9}"#, "attention_head_size = 9"),
+            (
+                "deberta-v2",
+                TextEncoder,
+                r#"{"relative_attention": true, "position_buckets": 2048}"#,
+                "max_relative_positions = -513",
+            ),
+            (
+                "deberta-v2",
+                MaskedLm,
+                r#"{"embedding_size": 128, "legacy": false}"#,
+                "embedding_size = 128",
+            ),
+            (
+                "modernbert",
+                TextEncoder,
+                r#"{"layer_types": ["chunked_attention"]}"#,
+                "chunked_attention",
+            ),
+            ("modernbert", TextEncoder, r#"{"layer_types": []}"#, "layer_types = a list of 0"),
+            ("modernbert", SequenceClassifier, r#"{"classifier_pooling": "max"}"#, "`max`"),
+            ("modernbert", TextEncoder, r#"{"rope_scaling": {"factor": 2}}"#, "rope_scaling = {"),
+            ("nomic_bert", TextEncoder, r#"{"moe_every_n_layers": 2}"#, "moe_every_n_layers = 2"),
+            ("nomic_bert", TextEncoder, r#"{"prenorm": true}"#, "prenorm = true"),
+            ("nomic_bert", QuestionAnswerer, "{}", "cannot be loaded as a question answerer"),
+            (
+                "gte",
+                TextEncoder,
+                r#"{"rope_scaling": {"type": "ntk", "factor": 8.0}}"#,
+                "rope_type \"ntk\" is not supported",
+            ),
+            (
+                "gte",
+                TextEncoder,
+                r#"{"rope_scaling": {"type": "dynamic", "factor": 8.0}}"#,
+                "rope_type = one that depends on the text's length",
+            ),
             ("gpt2", CausalLm, r#"{"add_cross_attention": true}"#, "add_cross_attention = true"),
             ("gpt2", CausalLm, r#"{"n_layer": -1}"#, "n_layer = -1"),
             (
                 "llama",
                 CausalLm,
-                r#"{"rope_scaling": {"rope_type": "longrope"}}"#,
-                "rope_type \"longrope\"",
+                r#"{"rope_scaling": {"rope_type": "mrope"}}"#,
+                "rope_type \"mrope\" is not supported",
             ),
+            ("llama", CausalLm, r#"{"partial_rotary_factor": 0.5}"#, "partial_rotary_factor = 0.5"),
+            ("llama", CausalLm, r#"{"num_hidden_layers": 4097}"#, "num_hidden_layers = 4097"),
+            ("gemma", CausalLm, r#"{"use_bidirectional_attention": true}"#, "use_bidirectional"),
+            ("gemma2", CausalLm, r#"{"attn_logit_softcapping": 0}"#, "attn_logit_softcapping = 0"),
+            ("gemma2", CausalLm, r#"{"sliding_window": null}"#, "without a window"),
+            ("gemma3_text", CausalLm, r#"{"sliding_window_pattern": 0}"#, "sliding_window_pattern"),
+            (
+                "gemma3_text",
+                CausalLm,
+                r#"{"rope_parameters": {"rope_type": "default"}}"#,
+                "rope_parameters = one for all kinds of layers",
+            ),
+            ("gpt_neox", CausalLm, r#"{"rotary_pct": 0.001}"#, "of which 0 values turn"),
+            ("gpt_neox", CausalLm, r#"{"hidden_act": "snake"}"#, "\"snake\" is not supported"),
+            ("mixtral", CausalLm, r#"{"num_experts_per_tok": 9}"#, "num_experts_per_tok = 9"),
+            ("mixtral", CausalLm, r#"{"num_local_experts": 0}"#, "num_local_experts = 0"),
+            ("qwen2_moe", CausalLm, r#"{"decoder_sparse_step": 0}"#, "decoder_sparse_step = 0"),
+            (
+                "qwen2_moe",
+                CausalLm,
+                r#"{"shared_expert_intermediate_size": 0}"#,
+                "shared_expert_intermediate_size = 0",
+            ),
+            ("qwen3_moe", CausalLm, r#"{"num_experts": 100000}"#, "num_experts = 100000"),
+            ("olmo2", CausalLm, r#"{"num_key_value_heads": 5}"#, "num_key_value_heads = 5"),
+            ("opt", CausalLm, r#"{"word_embed_proj_dim": 0}"#, "word_embed_proj_dim = 0"),
+            (
+                "phi3",
+                CausalLm,
+                r#"{"rope_scaling": {"type": "linear", "factor": 2}}"#,
+                "rope_type \"linear\" is not supported",
+            ),
+            (
+                "phi3",
+                CausalLm,
+                r#"{"rope_scaling": {"type": "su", "short_factor": [1], "long_factor": [1]}}"#,
+                "short_factor = a list of 1",
+            ),
+            ("smollm3", CausalLm, r#"{"no_rope_layers": [1]}"#, "no_rope_layers = a list of 1"),
+            ("smollm3", CausalLm, r#"{"no_rope_layer_interval": 0}"#, "no_rope_layer_interval = 0"),
             (
                 "llama",
                 CausalLm,
@@ -169,13 +331,45 @@ mod tests {
                 "quantization_config = gptq",
             ),
             ("qwen3", CausalLm, r#"{"layer_types": ["linear_attention"]}"#, "layer_types"),
+            ("bart", Seq2SeqLm, r#"{"is_encoder_decoder": false}"#, "is_encoder_decoder = false"),
+            ("bart", Seq2SeqLm, r#"{"encoder_attention_heads": 7}"#, "encoder_attention_heads = 7"),
+            ("bart", CausalLm, "{}", "bart cannot be loaded as a causal language model"),
+            ("mbart", Seq2SeqLm, r#"{"decoder_ffn_dim": 0}"#, "decoder_ffn_dim = 0"),
+            ("pegasus", Seq2SeqLm, r#"{"is_decoder": true}"#, "is_decoder = true"),
+            (
+                "marian",
+                Seq2SeqLm,
+                r#"{"max_position_embeddings": 1000000000}"#,
+                "max_position_embeddings = 1000000000",
+            ),
+            ("m2m_100", Seq2SeqLm, r#"{"pad_token_id": null}"#, "pad_token_id = null"),
+            ("m2m_100", Seq2SeqLm, r#"{"pad_token_id": -1}"#, "pad_token_id = -1"),
+            (
+                "t5",
+                Seq2SeqLm,
+                r#"{"feed_forward_proj": "gated-maxout"}"#,
+                "feed_forward_proj: activation \"maxout\" is not supported",
+            ),
+            (
+                "t5",
+                TextEncoder,
+                r#"{"relative_attention_num_buckets": 2}"#,
+                "relative_attention_num_buckets = 2",
+            ),
+            (
+                "umt5",
+                Seq2SeqLm,
+                r#"{"relative_attention_max_distance": 1073741824}"#,
+                "relative_attention_max_distance = 1073741824",
+            ),
+            ("mt5", Seq2SeqLm, r#"{"num_decoder_layers": -1}"#, "num_decoder_layers = -1"),
             ("vit", ImageClassifier, r#"{"hidden_size": 0}"#, "hidden_size = 0"),
             ("vit", ImageClassifier, "[]", "config.json is invalid"),
         ] {
             let refusal = refusal(model_type, kind, config);
             assert!(refusal.contains(expected), "{model_type} {config}: {refusal}");
         }
-        assert!(find("t5").is_err());
+        assert!(find("no_such_architecture").is_err());
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::models::ModelKind;
 const MIN_CACHE_TOKENS: u64 = 2048;
 /// … and at most this many.
 const MAX_CACHE_TOKENS: u64 = 16384;
+/// A source beside several beams: never less than this.
+const MIN_SEQ2SEQ_TOKENS: u64 = 4096;
 
 /// Tokens, patches or rows of a typical largest step, for the first estimate of its intermediate tensors.
 const STEP_ROWS: u64 = 2048;
@@ -19,8 +21,10 @@ const STEP_ROWS: u64 = 2048;
 pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
     let config = Sizes(serde_json::from_str(&facts.config).unwrap_or_default());
     let cache = match kind {
-        ModelKind::CausalLm => config.cache_bytes(dtype),
-        ModelKind::TextEncoder | ModelKind::ImageClassifier => 0,
+        ModelKind::CausalLm => config.cache_bytes(dtype, 2, MIN_CACHE_TOKENS),
+        // Several beams beside the source.
+        ModelKind::Seq2SeqLm => config.cache_bytes(dtype, 4, MIN_SEQ2SEQ_TOKENS),
+        _ => 0,
     };
     Bytes {
         weights: facts.weight_bytes(dtype),
@@ -42,16 +46,27 @@ impl Sizes {
         self.field(&["hidden_size", "n_embd", "dim", "d_model"]).unwrap_or(1024)
     }
 
-    /// Bound of the keys and values of a residency: twice the model's context, within limits.
-    fn cache_bytes(&self, dtype: Kind) -> u64 {
-        let layers = self.field(&["num_hidden_layers", "n_layer"]).unwrap_or(12);
-        let heads = self.field(&["num_attention_heads", "n_head"]).unwrap_or(12).max(1);
+    /// Bound of the keys and values of a residency: some of the model's contexts, within limits.
+    fn cache_bytes(&self, dtype: Kind, contexts: u64, least: u64) -> u64 {
+        let layers = self
+            .field(&[
+                "decoder_layers",
+                "num_decoder_layers",
+                "num_hidden_layers",
+                "n_layer",
+                "num_layers",
+            ])
+            .unwrap_or(12);
+        let heads = self
+            .field(&["decoder_attention_heads", "num_attention_heads", "n_head", "num_heads"])
+            .unwrap_or(12)
+            .max(1);
         let kv_heads = self.field(&["num_key_value_heads"]).unwrap_or(heads);
-        let head_dim = self.field(&["head_dim"]).unwrap_or(self.hidden() / heads);
+        let head_dim = self.field(&["head_dim", "d_kv"]).unwrap_or(self.hidden() / heads);
         let context = self
             .field(&["max_position_embeddings", "n_positions", "n_ctx"])
             .unwrap_or(MIN_CACHE_TOKENS);
-        let tokens = context.saturating_mul(2).clamp(MIN_CACHE_TOKENS, MAX_CACHE_TOKENS);
+        let tokens = context.saturating_mul(contexts).clamp(least, MAX_CACHE_TOKENS);
         let values = 2_u64.saturating_mul(layers).saturating_mul(kv_heads).saturating_mul(head_dim);
         tokens.saturating_mul(values).saturating_mul(bytes_per_value(dtype))
     }
@@ -60,10 +75,44 @@ impl Sizes {
     fn workspace_bytes(&self, dtype: Kind) -> u64 {
         let hidden = self.hidden();
         let wide = self
-            .field(&["intermediate_size", "n_inner", "hidden_dim", "d_ff"])
+            .field(&[
+                "intermediate_size",
+                "n_inner",
+                "hidden_dim",
+                "d_ff",
+                "encoder_ffn_dim",
+                "ffn_dim",
+            ])
             .unwrap_or(hidden.saturating_mul(4));
         let values = hidden.saturating_mul(4).saturating_add(wide.saturating_mul(2));
-        STEP_ROWS.saturating_mul(values).saturating_mul(bytes_per_value(dtype))
+        STEP_ROWS
+            .saturating_mul(values)
+            .saturating_add(self.distance_values())
+            .saturating_mul(bytes_per_value(dtype))
+    }
+
+    /// Attention by distance holds a value per head and pair of tokens, which other attention never does: for tokens that
+    /// look for distances, for distances that look for tokens, and for their sum. The embeddings of distances are held
+    /// projected, for every layer.
+    fn distance_values(&self) -> u64 {
+        let is_disentangled =
+            self.0.get("relative_attention").and_then(Value::as_bool).unwrap_or(false);
+        let copies = match self.field(&["relative_attention_num_buckets"]) {
+            _ if is_disentangled => 3,
+            Some(_) => 1,
+            None => return 0,
+        };
+        let heads = self.field(&["num_attention_heads", "num_heads"]).unwrap_or(12);
+        let context =
+            self.field(&["max_position_embeddings", "n_positions"]).unwrap_or(512).min(STEP_ROWS);
+        let pairs = STEP_ROWS.saturating_mul(context).saturating_mul(heads).saturating_mul(copies);
+        if !is_disentangled {
+            return pairs;
+        }
+        let layers = self.field(&["num_hidden_layers"]).unwrap_or(24);
+        let span = self.field(&["position_buckets", "max_relative_positions"]).unwrap_or(context);
+        let projected = layers.saturating_mul(4).saturating_mul(span).saturating_mul(self.hidden());
+        pairs.saturating_add(projected)
     }
 }
 
@@ -78,7 +127,7 @@ mod tests {
     #[test]
     fn the_cache_of_gpt2_holds_two_contexts() {
         let gpt2 = sizes(r#"{"n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024}"#);
-        assert_eq!(gpt2.cache_bytes(Kind::Float), 2048 * 2 * 12 * 768 * 4);
+        assert_eq!(gpt2.cache_bytes(Kind::Float, 2, MIN_CACHE_TOKENS), 2048 * 2 * 12 * 768 * 4);
     }
 
     #[test]
@@ -87,7 +136,10 @@ mod tests {
             r#"{"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2,
                 "max_position_embeddings": 1048576}"#,
         );
-        assert_eq!(long.cache_bytes(Kind::Half), MAX_CACHE_TOKENS * 2 * 2 * 16 * 2);
+        assert_eq!(
+            long.cache_bytes(Kind::Half, 2, MIN_CACHE_TOKENS),
+            MAX_CACHE_TOKENS * 2 * 2 * 16 * 2
+        );
     }
 
     #[test]
@@ -97,10 +149,22 @@ mod tests {
     }
 
     #[test]
+    fn attention_by_distance_needs_room_for_pairs_of_tokens() {
+        let distances = |config: &str| sizes(config).distance_values();
+        assert_eq!(distances(r#"{"num_attention_heads": 4}"#), 0);
+        let mpnet = r#"{"relative_attention_num_buckets": 32, "num_attention_heads": 4,
+            "max_position_embeddings": 64}"#;
+        assert_eq!(distances(mpnet), 2048 * 64 * 4);
+        let deberta = r#"{"relative_attention": true, "num_attention_heads": 4, "hidden_size": 8,
+            "max_position_embeddings": 64, "position_buckets": 16, "num_hidden_layers": 2}"#;
+        assert_eq!(distances(deberta), 2048 * 64 * 4 * 3 + 2 * 4 * 16 * 8);
+    }
+
+    #[test]
     fn absurd_sizes_do_not_overflow() {
         let absurd = sizes(
             r#"{"hidden_size": 18446744073709551615, "num_hidden_layers": 18446744073709551615}"#,
         );
-        assert_eq!(absurd.cache_bytes(Kind::Float), u64::MAX);
+        assert_eq!(absurd.cache_bytes(Kind::Float, 2, MIN_CACHE_TOKENS), u64::MAX);
     }
 }

@@ -2,6 +2,7 @@
 
 mod chat_template;
 mod convert;
+mod decoding_config;
 mod detokenizer;
 mod generation_config;
 mod literal;
@@ -17,6 +18,7 @@ mod tokenizer;
 
 pub use chat_template::{ChatInput, ChatTemplate};
 pub use convert::Files as TokenizerFiles;
+pub use decoding_config::{DecodingConfig, StopRule};
 pub use detokenizer::Detokenizer;
 pub use generation_config::GenerationConfig;
 pub use special_tokens::SpecialTokens;
@@ -54,6 +56,8 @@ pub enum TextError {
     },
     #[error("{file}: `{field}` must be {expected}")]
     Field { file: &'static str, field: String, expected: &'static str },
+    #[error("{file}: `{field}` = {value} is not supported")]
+    Value { file: &'static str, field: &'static str, value: String },
     #[error("the text cannot be tokenised: {message}")]
     Encode { message: String },
     #[error("the tokens cannot be turned into text: {message}")]
@@ -85,6 +89,7 @@ impl TextError {
             | Self::Tokenizer { .. }
             | Self::Json { .. }
             | Self::Field { .. }
+            | Self::Value { .. }
             | Self::TemplateSyntax { .. }
             | Self::TemplateEndless
             | Self::TemplateName { .. } => "format_not_supported",

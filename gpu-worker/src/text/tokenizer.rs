@@ -220,6 +220,26 @@ impl Tokenizer {
         tokens
     }
 
+    /// Whether the token was added to the vocabulary, as the codes of languages are.
+    pub fn is_added(&self, id: u32) -> bool {
+        match &self.inner.engine {
+            Engine::Library(library) => {
+                library.get_added_vocabulary().simple_id_to_token(id).is_some()
+            }
+            Engine::Plain(plain) => plain.added_ids().any(|added| added == id),
+        }
+    }
+
+    /// The tokens that were added to the vocabulary, by rising id.
+    pub fn added_ids(&self) -> Vec<u32> {
+        let mut ids: Vec<u32> = match &self.inner.engine {
+            Engine::Library(library) => library.get_added_tokens_decoder().into_keys().collect(),
+            Engine::Plain(plain) => plain.added_ids().collect(),
+        };
+        ids.sort_unstable();
+        ids
+    }
+
     /// The id of a role: `bos_token`, `eos_token`, `unk_token`, `sep_token`, `pad_token`, `cls_token`, `mask_token`.
     pub fn special_id(&self, role: &str) -> Option<u32> {
         self.id(self.inner.special.get(role)?)

@@ -3,10 +3,11 @@
 use std::{collections::HashMap, fs, path::PathBuf};
 
 use gpu_worker::{
-    models::{self, CausalLm, ImageClassifier, Model, ModelKind, TextEncoder},
+    models::{self, CausalLm, ImageClassifier, Model, ModelKind, Seq2SeqLm, TextEncoder},
+    tasks::Pipelines,
     weights::Checkpoint,
 };
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::hashed_weights;
 
@@ -35,6 +36,35 @@ impl Fixture {
         self.expected.get(name).unwrap_or_else(|| panic!("the fixture has no {name}"))
     }
 
+    /// Another file of the fixture.
+    pub fn json(name: &str, file: &str) -> serde_json::Value {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        serde_json::from_str(&fs::read_to_string(folder.join(file)).unwrap()).unwrap()
+    }
+
+    pub fn find(&self, name: &str) -> Option<&Tensor> {
+        self.expected.get(name)
+    }
+
+    /// The same model from a checkpoint whose body has no prefix, if it has one here.
+    pub fn without_prefix(&self) -> Self {
+        let prefixed = |name: &str| {
+            name.split_once('.').is_some_and(|(_, rest)| rest.starts_with("embeddings."))
+        };
+        let prefix = self.shapes.keys().find(|name| prefixed(name));
+        let prefix =
+            prefix.and_then(|name| name.split_once('.')).map(|(prefix, _)| format!("{prefix}."));
+        let strip = |name: &str| match &prefix {
+            Some(prefix) => name.strip_prefix(prefix.as_str()).unwrap_or(name).to_owned(),
+            None => name.to_owned(),
+        };
+        Self {
+            config: self.config.clone(),
+            shapes: self.shapes.iter().map(|(name, shape)| (strip(name), shape.clone())).collect(),
+            expected: HashMap::new(),
+        }
+    }
+
     pub fn causal_lm(&self) -> Box<dyn CausalLm> {
         self.causal_lm_of(Kind::Float)
     }
@@ -42,6 +72,13 @@ impl Fixture {
     pub fn causal_lm_of(&self, kind: Kind) -> Box<dyn CausalLm> {
         match self.load(ModelKind::CausalLm, kind) {
             Model::CausalLm(model) => model,
+            _ => panic!("the model is not what was asked for"),
+        }
+    }
+
+    pub fn seq2seq_lm(&self, kind: Kind) -> Box<dyn Seq2SeqLm> {
+        match self.load(ModelKind::Seq2SeqLm, kind) {
+            Model::Seq2SeqLm(model) => model,
             _ => panic!("the model is not what was asked for"),
         }
     }
@@ -60,7 +97,27 @@ impl Fixture {
         }
     }
 
-    fn load(&self, wanted: ModelKind, kind: Kind) -> Model {
+    /// The model in the pipeline that a lane would run.
+    pub fn pipelines(&self, wanted: ModelKind) -> Pipelines {
+        let (model, checkpoint, _) = self.load_with_checkpoint(wanted, Kind::Float);
+        Pipelines::new(model, checkpoint, Device::Cpu, 1 << 20)
+    }
+
+    pub fn load(&self, wanted: ModelKind, kind: Kind) -> Model {
+        self.load_with_checkpoint(wanted, kind).0
+    }
+
+    /// The model, and what its checkpoint has besides.
+    pub fn load_with_unused(&self, wanted: ModelKind, kind: Kind) -> (Model, Vec<String>) {
+        let (model, _, unused) = self.load_with_checkpoint(wanted, kind);
+        (model, unused)
+    }
+
+    fn load_with_checkpoint(
+        &self,
+        wanted: ModelKind,
+        kind: Kind,
+    ) -> (Model, Checkpoint, Vec<String>) {
         let config: serde_json::Value = serde_json::from_str(&self.config).unwrap();
         let architecture = models::find(config["model_type"].as_str().unwrap()).unwrap();
         let tensors = self.shapes.iter().map(|(name, shape)| {
@@ -69,8 +126,9 @@ impl Fixture {
         let mut checkpoint = Checkpoint::from_tensors(tensors.collect());
         checkpoint.rename(architecture.renames);
         let model = architecture.load(&self.config, wanted, &checkpoint.root()).unwrap();
-        checkpoint.finish().unwrap();
-        model
+        let mut unused = checkpoint.finish().unwrap().0;
+        unused.retain(|name| !architecture.ignored.iter().any(|ending| name.ends_with(ending)));
+        (model, checkpoint, unused)
     }
 }
 
@@ -78,5 +136,7 @@ impl Fixture {
 pub fn assert_close(found: &Tensor, expected: &Tensor, what: &str) {
     assert_eq!(found.size(), expected.size(), "{what}");
     let difference = (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[]);
+    // Seen with `--nocapture`.
+    println!("{what}: {difference:.1e}");
     assert!(difference <= TOLERANCE, "{what}: {difference:e}");
 }

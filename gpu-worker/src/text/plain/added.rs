@@ -61,6 +61,10 @@ impl Added {
         Ok(added)
     }
 
+    pub(super) fn ids(&self) -> impl Iterator<Item = u32> {
+        self.by_id.keys().copied()
+    }
+
     fn insert(&mut self, id: u32, token: AddedToken) {
         let Some(first) = token.content.chars().next() else { return };
         let tokens = self.by_first.entry(first).or_default();

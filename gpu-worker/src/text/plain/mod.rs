@@ -108,6 +108,10 @@ impl PlainTokenizer {
         vocab.len() + added.tokens().filter(|token| !vocab.contains_key(*token)).count()
     }
 
+    pub(super) fn added_ids(&self) -> impl Iterator<Item = u32> {
+        self.added.ids()
+    }
+
     /// All tokens, in no order.
     pub(super) fn tokens(&self) -> impl Iterator<Item = &str> {
         let beside = self.added.tokens().filter(|token| !self.vocab.contains_key(*token));

@@ -22,6 +22,7 @@ mod harness;
 mod kept;
 mod memory;
 mod observing;
+mod older_files;
 mod parity_pictures;
 mod parity_text;
 mod parity_vectors;

@@ -132,10 +132,15 @@ impl Fixture {
     }
 }
 
+/// The largest one.
+pub fn difference(found: &Tensor, expected: &Tensor) -> f64 {
+    (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[])
+}
+
 /// Fails with the largest difference if there is one above the tolerance.
 pub fn assert_close(found: &Tensor, expected: &Tensor, what: &str) {
     assert_eq!(found.size(), expected.size(), "{what}");
-    let difference = (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[]);
+    let difference = difference(found, expected);
     // Seen with `--nocapture`.
     println!("{what}: {difference:.1e}");
     assert!(difference <= TOLERANCE, "{what}: {difference:e}");

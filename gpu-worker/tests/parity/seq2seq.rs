@@ -41,7 +41,7 @@ impl Case {
         Self { name, fixture, model, arena }
     }
 
-    fn slot(&self) -> KvSlot {
+    pub fn slot(&self) -> KvSlot {
         self.arena.reserve(40).unwrap()
     }
 
@@ -79,7 +79,7 @@ impl Case {
     }
 }
 
-fn every_model(test: impl Fn(&Case)) {
+pub fn every_model(mut test: impl FnMut(&Case)) {
     let _guard = tch::no_grad_guard();
     for name in MODELS {
         test(&Case::open(name));

@@ -4,6 +4,8 @@
 
 #[path = "text/chats.rs"]
 mod chats;
+#[path = "text/families.rs"]
+mod families;
 #[path = "text/languages.rs"]
 mod languages;
 #[path = "text/limits.rs"]

@@ -80,7 +80,7 @@ fn shards_are_those_of_the_index() {
     assert_eq!(checkpoint.names().count(), 20);
     let index = folder.path().join("pytorch_model.bin.index.json");
     fs::write(&index, r#"{"weight_map": {"scalar": "a.bin", "permuted": "b.bin"}}"#).unwrap();
-    let by_index = open(&[index.clone()], Kind::Float, Access::Read).unwrap();
+    let by_index = open(std::slice::from_ref(&index), Kind::Float, Access::Read).unwrap();
     assert_same(&by_index, &checkpoint, "by the index");
     fs::write(&index, r#"{"weight_map": {"scalar": "b.bin"}}"#).unwrap();
     assert!(matches!(
@@ -139,7 +139,7 @@ fn files_that_end_too_early_or_lie_are_errors() {
         for length in (0..whole.len()).step_by(7) {
             fs::write(&file, &whole[..length]).unwrap();
             assert!(
-                open(&[file.clone()], Kind::Float, Access::Read).is_err(),
+                open(std::slice::from_ref(&file), Kind::Float, Access::Read).is_err(),
                 "{name} at {length}"
             );
         }
@@ -148,7 +148,7 @@ fn files_that_end_too_early_or_lie_are_errors() {
             let mut changed = whole.clone();
             changed[at] = [0x00, 0x7F, 0xFF][at % 2 + at % 5 / 4];
             fs::write(&file, &changed).unwrap();
-            if let Ok(checkpoint) = open(&[file.clone()], Kind::Float, Access::Read) {
+            if let Ok(checkpoint) = open(std::slice::from_ref(&file), Kind::Float, Access::Read) {
                 assert!(checkpoint.bytes() < 64 << 20, "{name}, {at}");
             }
         }

@@ -36,7 +36,7 @@ pub enum TextError {
     Class {
         class: String,
         #[source]
-        source: Box<TextError>,
+        source: Box<Self>,
     },
     #[error("there is no {file}")]
     NoVocabulary { file: &'static str },
@@ -70,6 +70,8 @@ pub enum TextError {
     TemplateFailed { message: String },
     #[error("the chat template does not come to an end within its budget")]
     TemplateEndless,
+    #[error("a conversation needs a message")]
+    NoMessages,
     #[error("the model has no default chat template; it has {names}")]
     TemplateName { names: String },
 }
@@ -91,9 +93,10 @@ impl TextError {
             | Self::TemplateSyntax { .. }
             | Self::TemplateEndless
             | Self::TemplateName { .. } => "format_not_supported",
-            Self::Encode { .. } | Self::TemplateRaised { .. } | Self::TemplateFailed { .. } => {
-                "invalid_request"
-            }
+            Self::NoMessages
+            | Self::Encode { .. }
+            | Self::TemplateRaised { .. }
+            | Self::TemplateFailed { .. } => "invalid_request",
             Self::Decode { .. } => "inference_failed",
         }
     }

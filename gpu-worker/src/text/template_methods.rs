@@ -57,6 +57,31 @@ fn on_string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, 
             parts.reverse();
             parts.into_iter().map(Value::from).collect()
         }
+        "zfill" => {
+            let (width,): (usize,) = from_args(args)?;
+            let (sign, digits) = match text.strip_prefix(['+', '-']) {
+                Some(digits) => (&text[..1], digits),
+                None => ("", text),
+            };
+            let missing = missing(text, width)?;
+            Value::from(format!("{sign}{}{digits}", "0".repeat(missing)))
+        }
+        "ljust" | "rjust" | "center" => {
+            let (width, fill): (usize, Option<&str>) = from_args(args)?;
+            let fill = fill.unwrap_or(" ");
+            if fill.chars().count() != 1 {
+                let message = "the fill character must be exactly one character long";
+                return Err(Error::new(ErrorKind::InvalidOperation, message));
+            }
+            let missing = missing(text, width)?;
+            // Where the two sides differ, the left one is longer if the width is odd.
+            let left = match method {
+                "ljust" => 0,
+                "rjust" => missing,
+                _ => missing / 2 + (missing & width & 1),
+            };
+            Value::from(format!("{}{text}{}", fill.repeat(left), fill.repeat(missing - left)))
+        }
         "partition" | "rpartition" => {
             let (separator,): (&str,) = from_args(args)?;
             not_empty(separator)?;
@@ -71,6 +96,15 @@ fn on_string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, 
         _ => return Ok(None),
     };
     Ok(Some(result))
+}
+
+/// Characters that a text lacks to a width.
+fn missing(text: &str, width: usize) -> Result<usize, Error> {
+    const WIDEST: usize = 1 << 16;
+    if width > WIDEST {
+        return Err(Error::new(ErrorKind::InvalidOperation, "the width is too large"));
+    }
+    Ok(width.saturating_sub(text.chars().count()))
 }
 
 fn not_empty(separator: &str) -> Result<(), Error> {

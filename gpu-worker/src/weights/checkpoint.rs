@@ -14,7 +14,7 @@ use super::{
     cursor::Weights,
     error::WeightsError,
     load::{self, Item, LoadProgress, OpenOptions, Tally},
-    rename::Rename,
+    rename::{Names, Rename},
     source,
 };
 use crate::memory::region::Region;
@@ -99,10 +99,9 @@ impl Checkpoint {
     /// Applies each rule in turn to every name; what was asked for so far is forgotten.
     pub fn rename(&mut self, rules: &[Rename]) {
         for rule in rules {
-            let names: BTreeSet<String> = self.tensors.keys().cloned().collect();
-            let has_prefix = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
-            for name in &names {
-                let Some(renamed) = rule.apply(name, has_prefix) else { continue };
+            let names = Names(self.tensors.keys().cloned().collect());
+            for name in &names.0 {
+                let Some(renamed) = rule.apply(name, &names) else { continue };
                 if self.tensors.contains_key(&renamed) {
                     tracing::debug!(
                         name,

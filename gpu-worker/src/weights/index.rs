@@ -66,7 +66,7 @@ mod tests {
             (r#"{"weight_map": {"a": 1}}"#, "invalid type"),
             (r#"{"weight_map": {"a": "../m.safetensors"}}"#, "tensor a is said to be in"),
             (r#"{"weight_map": {"a": "/etc/passwd"}}"#, "tensor a is said to be in"),
-            (r#"{"weight_map": {"a": "model.bin"}}"#, "tensor a is said to be in"),
+            (r#"{"weight_map": {"a": "model.h5"}}"#, "tensor a is said to be in"),
         ] {
             let message = parse_index(json.as_bytes()).unwrap_err().to_string();
             assert!(message.contains(expected), "{json}: {message}");

@@ -20,7 +20,7 @@ pub use self::{
     cursor::Weights,
     error::WeightsError,
     load::{Access, LoadProgress, OpenOptions},
-    rename::{GAMMA_BETA, Rename},
+    rename::{GAMMA_BETA, OF_ANY_MODEL, Rename},
 };
 
 #[cfg(test)]

@@ -21,8 +21,6 @@ use super::{
     },
 };
 
-/// What a training script may have wrapped the weights in.
-const WRAPPERS: [&str; 2] = ["state_dict.", "model_state_dict."];
 /// The part of a member's header that tells how long the rest is, at least.
 const FIXED_BYTES: u64 = 64;
 /// Of an older file so much is read at first.
@@ -64,7 +62,7 @@ impl TorchFile {
         let beginning = reader.bytes(0..size.min(pickle::MAGIC_BYTES))?;
         let (checkpoint, starts) =
             if pickle::is_archive(&beginning) { reader.archive()? } else { reader.legacy()? };
-        reader.tensors(checkpoint, &starts)
+        reader.tensors(&checkpoint, &starts)
     }
 }
 
@@ -156,7 +154,7 @@ impl Reader<'_> {
         Ok((checkpoint, starts))
     }
 
-    fn tensors(&self, checkpoint: Checkpoint, starts: &Starts) -> Result<TorchFile, WeightsError> {
+    fn tensors(&self, checkpoint: &Checkpoint, starts: &Starts) -> Result<TorchFile, WeightsError> {
         let mut found = TorchFile {
             header: Header { file_bytes: self.size, ..Header::default() },
             strided: HashMap::new(),
@@ -165,7 +163,7 @@ impl Reader<'_> {
         // Tied weights are there once, under the first of their names.
         let mut first: HashMap<Seen<'_>, String> = HashMap::new();
         let mut names: HashSet<&str> = HashSet::new();
-        for (name, record) in unwrapped(&checkpoint.tensors) {
+        for (name, record) in checkpoint.weights() {
             if !names.insert(name) {
                 return Err(self.wrong(CheckpointError::NameTwice { tensor: name.to_owned() }));
             }
@@ -223,13 +221,6 @@ impl From<CheckpointError> for Located {
     fn from(error: CheckpointError) -> Self {
         Self::Wrong(error)
     }
-}
-
-/// The weights with their names, without what they are wrapped in and what stands beside that.
-fn unwrapped(tensors: &[TensorRecord]) -> impl Iterator<Item = (&str, &TensorRecord)> {
-    let starts = |wrapper: &&&str| tensors.iter().any(|tensor| tensor.name.starts_with(**wrapper));
-    let wrapper = WRAPPERS.iter().find(starts).copied().unwrap_or_default();
-    tensors.iter().filter_map(move |tensor| Some((tensor.name.strip_prefix(wrapper)?, tensor)))
 }
 
 /// Checked when the description was read: each is below 2⁶³.

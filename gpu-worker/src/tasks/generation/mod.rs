@@ -31,9 +31,10 @@ pub fn processor(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
         .iter()
         .find_map(|name| config.get(*name).and_then(Value::as_u64));
     let tokenizer = super::tokenizer(files)?;
-    let template = ChatTemplate::from_files(
+    let template = ChatTemplate::with_named(
         files.text("tokenizer_config.json"),
         files.text("chat_template.jinja"),
+        &files.named_templates(),
         tokenizer.special_tokens().clone(),
     )?;
     Ok(Arc::new(TextGeneration {

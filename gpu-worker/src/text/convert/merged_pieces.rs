@@ -40,7 +40,7 @@ pub(super) fn llama(settings: &Settings, files: Files<'_>) -> Result<Recipe, Tex
     }
     let recipe =
         Recipe::new(model.build().map_err(unusable)?, Ends::Flags { bos: false, eos: false });
-    let recipe = recipe.steps(Value::Null, before, decoders(after))?;
+    let recipe = recipe.steps(Value::Null, before, decoders(&after))?;
     let roles = [("bos_token", "<s>"), ("eos_token", "</s>"), ("unk_token", "<unk>")];
     let mut recipe = recipe.roles(settings, &roles)?;
     recipe.extra = settings.extra(given(&proto));
@@ -60,7 +60,7 @@ pub(super) fn gemma(settings: &Settings, files: Files<'_>) -> Result<Recipe, Tex
         "invert": false,
     });
     let recipe = Recipe::new(model, Ends::Flags { bos: false, eos: false });
-    let recipe = recipe.steps(replace(" ", "▁"), before, decoders(bytes_and_spaces()))?;
+    let recipe = recipe.steps(replace(" ", "▁"), before, decoders(&bytes_and_spaces()))?;
     let roles = [
         ("bos_token", "<bos>"),
         ("eos_token", "<eos>"),
@@ -98,7 +98,7 @@ pub(super) fn nllb(settings: &Settings, files: Files<'_>) -> Result<Recipe, Text
         Ends::template(&format!("{language} $A {eos}"), &format!("{language} $A $B {eos}"))
     };
     let normalizer = match charsmap(&proto)? {
-        Some(charsmap) => sequence(vec![charsmap, single_spaces()]),
+        Some(charsmap) => sequence(&[charsmap, single_spaces()]),
         None => Value::Null,
     };
     let recipe = Recipe::new(model, ends);
@@ -136,7 +136,7 @@ pub(super) fn any(settings: &Settings, files: Files<'_>) -> Result<Recipe, TextE
     let mut steps: Vec<Value> = charsmap(&proto)?.into_iter().collect();
     steps.push(replace(" ", "▁"));
     let after = if byte_fallback { bytes_and_spaces() } else { vec![replace("▁", " ")] };
-    let recipe = recipe.steps(sequence(steps), Value::Null, decoders(after))?;
+    let recipe = recipe.steps(sequence(&steps), Value::Null, decoders(&after))?;
     let mut roles = Vec::new();
     let said = [
         ("bos_token", trainer.bos_id(), trainer.bos_piece()),
@@ -174,6 +174,6 @@ fn bytes_and_spaces() -> Vec<Value> {
     vec![replace("▁", " "), json!({"type": "ByteFallback"}), json!({"type": "Fuse"})]
 }
 
-fn decoders(decoders: Vec<Value>) -> Value {
+fn decoders(decoders: &[Value]) -> Value {
     json!({"type": "Sequence", "decoders": decoders})
 }

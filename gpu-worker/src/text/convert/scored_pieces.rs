@@ -34,7 +34,7 @@ pub(super) fn albert(settings: &Settings, files: Files<'_>) -> Result<Recipe, Te
     }
     steps.extend(charsmap(&proto)?);
     let pieces = (scores(&proto), 1);
-    let recipe = build(pieces, ends, sequence(steps), spaced_words(prefix(settings)?))?;
+    let recipe = build(pieces, ends, sequence(&steps), spaced_words(prefix(settings)?))?;
     let roles = [
         ("bos_token", "[CLS]"),
         ("eos_token", "[SEP]"),
@@ -73,7 +73,7 @@ pub(super) fn deberta_v2(settings: &Settings, files: Files<'_>) -> Result<Recipe
     before.push(metaspace(scheme));
     let before = json!({"type": "Sequence", "pretokenizers": before});
     let ends = Ends::cls_sep(&cls, &sep);
-    let recipe = build((pieces, unk_id), ends, sequence(steps), (before, metaspace(scheme)))?;
+    let recipe = build((pieces, unk_id), ends, sequence(&steps), (before, metaspace(scheme)))?;
     with_tokens(recipe, settings, &BRACKET_ROLES, given(&proto))
 }
 
@@ -142,7 +142,7 @@ pub(super) fn mbart50(settings: &Settings, files: Files<'_>) -> Result<Recipe, T
     let mut steps: Vec<Value> = charsmap(&proto)?.into_iter().collect();
     steps.push(single_spaces());
     let around = (metaspace("always"), metaspace("always"));
-    let recipe = build((pieces, 3), ends, sequence(steps), around)?;
+    let recipe = build((pieces, 3), ends, sequence(&steps), around)?;
     let codes = MBART50.iter().map(|code| Given::Text((*code).to_owned()));
     let extra = given(&proto).into_iter().chain(codes).collect();
     // Its class knows no first token.
@@ -196,7 +196,7 @@ pub(super) fn pegasus(settings: &Settings, files: Files<'_>) -> Result<Recipe, T
     steps.push(single_spaces());
     let ends = Ends::template(&format!("$A {eos}"), &format!("$A $B {eos}"));
     let around = (metaspace("always"), metaspace("always"));
-    let recipe = build((pieces, unk_id), ends, sequence(steps), around)?;
+    let recipe = build((pieces, unk_id), ends, sequence(&steps), around)?;
     let roles = [
         ("eos_token", "</s>"),
         ("unk_token", "<unk>"),
@@ -278,7 +278,7 @@ pub(super) fn single_spaces() -> Value {
     json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
 }
 
-pub(super) fn sequence(normalizers: Vec<Value>) -> Value {
+pub(super) fn sequence(normalizers: &[Value]) -> Value {
     json!({"type": "Sequence", "normalizers": normalizers})
 }
 

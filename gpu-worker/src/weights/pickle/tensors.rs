@@ -11,6 +11,8 @@ use super::{
 const MAX_DIMENSIONS: usize = 64;
 /// A tensor that shows more bytes than its storage has is refused beyond this.
 const MAX_EXPANDED_BYTES: u64 = 64 << 20;
+/// Names of the dictionary that weights may be in, beside whatever else a training script kept.
+const WRAPPERS: [&str; 2] = ["state_dict.", "model_state_dict."];
 /// How deep the names may be nested: `{"state_dict": {…}}` is a checkpoint too.
 const MAX_DEPTH: usize = 4;
 
@@ -114,13 +116,13 @@ impl TensorRecord {
     /// Its values lie one after the other, in order.
     pub fn is_contiguous(&self) -> bool {
         let mut expected = 1;
-        let dimensions = self.shape.iter().zip(&self.strides).rev();
-        let is_next = |(&size, &stride): (&u64, &u64)| {
+        let mut dimensions = self.shape.iter().zip(&self.strides).rev();
+        let mut is_next = |(&size, &stride): (&u64, &u64)| {
             let is_next = size == 1 || stride == expected;
             expected *= size;
             is_next
         };
-        self.elements() == 0 || dimensions.map(is_next).fold(true, |all, next| all && next)
+        self.elements() == 0 || dimensions.all(&mut is_next)
     }
 }
 
@@ -172,10 +174,20 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Tensors of which none is another one under a second name.
+    /// The weights with their names, without what a training script wrapped them in and what it kept beside them.
+    pub fn weights(&self) -> impl Iterator<Item = (&str, &TensorRecord)> {
+        let is_there =
+            |wrapper: &&&str| self.tensors.iter().any(|tensor| tensor.name.starts_with(**wrapper));
+        let wrapper = WRAPPERS.iter().find(is_there).copied().unwrap_or_default();
+        let inside = move |tensor: &'_ TensorRecord| tensor.name.starts_with(wrapper);
+        let tensors = self.tensors.iter().filter(move |tensor| inside(tensor));
+        tensors.map(move |tensor| (&tensor.name[wrapper.len()..], tensor))
+    }
+
+    /// Weights of which none is another one under a second name.
     pub fn distinct(&self) -> impl Iterator<Item = &TensorRecord> {
         let mut seen = std::collections::HashSet::new();
-        self.tensors.iter().filter(move |tensor| {
+        self.weights().map(|(_, tensor)| tensor).filter(move |tensor| {
             seen.insert((&tensor.storage, tensor.offset, &tensor.shape, &tensor.strides))
         })
     }

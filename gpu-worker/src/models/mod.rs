@@ -42,10 +42,14 @@ use crate::{
 pub const ARCHITECTURES: &[Architecture] = &[
     albert::ALBERT,
     bart::BART,
+    bart::BLENDERBOT,
+    bart::BLENDERBOT_SMALL,
     bart::M2M_100,
     bart::MARIAN,
     bart::MBART,
+    bart::MVP,
     bart::PEGASUS,
+    bart::PLBART,
     bert::BERT,
     bert::CAMEMBERT,
     bert::ROBERTA,
@@ -194,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_an_architecture_cannot_do_is_refused_by_name() {
-        use ModelKind::{CausalLm, ImageClassifier, Seq2SeqLm, TextEncoder};
+        use ModelKind::{CausalLm, ImageClassifier, Seq2SeqLm, SequenceClassifier, TextEncoder};
         for (model_type, kind, config, expected) in [
             ("bert", CausalLm, "{}", "bert cannot be loaded as a causal language model"),
             (
@@ -265,6 +269,8 @@ mod tests {
             ("bart", Seq2SeqLm, r#"{"encoder_attention_heads": 7}"#, "encoder_attention_heads = 7"),
             ("bart", CausalLm, "{}", "bart cannot be loaded as a causal language model"),
             ("mbart", Seq2SeqLm, r#"{"decoder_ffn_dim": 0}"#, "decoder_ffn_dim = 0"),
+            ("mvp", Seq2SeqLm, r#"{"use_prompt": true}"#, "use_prompt = true"),
+            ("bart", SequenceClassifier, r#"{"eos_token_id": -1}"#, "eos_token_id = -1"),
             ("pegasus", Seq2SeqLm, r#"{"is_decoder": true}"#, "is_decoder = true"),
             (
                 "marian",

@@ -14,3 +14,4 @@ mod half_precision;
 mod hashed_weights;
 mod image;
 mod seq2seq;
+mod writing;

@@ -25,7 +25,7 @@ impl Encoder {
     ) -> Result<Self, WeightsError> {
         let layers = weights.at("layers");
         Ok(Self {
-            embeddings: Embeddings::load(config, embed_tokens, weights)?,
+            embeddings: Embeddings::load(config, embed_tokens, false, weights)?,
             layers: (0..config.encoder.layers)
                 .map(|layer| Layer::load(config, &layers.at(layer)))
                 .collect::<Result<_, _>>()?,

@@ -1,6 +1,6 @@
 //! Attention, feed-forward and embeddings of the block's two halves.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::{EncDecConfig, positions::Positions};
 use crate::{
@@ -25,12 +25,6 @@ pub(super) fn norm_if(
     weights: &Weights,
 ) -> Result<Option<LayerNorm>, WeightsError> {
     if there { norm(config, name, weights).map(Some) } else { Ok(None) }
-}
-
-/// Keeps what float16 cannot hold within its range, as the reference does.
-pub(super) fn clamp_half(xs: Tensor) -> Tensor {
-    const MOST: f64 = 65504.0 - 1000.0;
-    if xs.kind() == Kind::Half { xs.clamp(-MOST, MOST) } else { xs }
 }
 
 /// Words and positions of one half.

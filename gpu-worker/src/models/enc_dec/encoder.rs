@@ -4,10 +4,10 @@ use tch::Tensor;
 
 use super::{
     EncDecConfig,
-    attention::{Attention, Embeddings, FeedForward, clamp_half, norm, norm_if, with_residual},
+    attention::{Attention, Embeddings, FeedForward, norm, norm_if, with_residual},
 };
 use crate::{
-    layers::{Embedding, LayerNorm, Step},
+    layers::{Embedding, LayerNorm, Step, clamp_half},
     weights::{Weights, WeightsError},
 };
 

@@ -99,8 +99,13 @@ impl Fixture {
 
     /// The model in the pipeline that a lane would run.
     pub fn pipelines(&self, wanted: ModelKind) -> Pipelines {
+        self.pipelines_with(wanted, 1 << 20)
+    }
+
+    /// As [`Self::pipelines`], with so many bytes for keys and values.
+    pub fn pipelines_with(&self, wanted: ModelKind, cache_bytes: u64) -> Pipelines {
         let (model, checkpoint, _) = self.load_with_checkpoint(wanted, Kind::Float);
-        Pipelines::new(model, checkpoint, Device::Cpu, 1 << 20)
+        Pipelines::new(model, checkpoint, Device::Cpu, cache_bytes)
     }
 
     pub fn load(&self, wanted: ModelKind, kind: Kind) -> Model {

@@ -15,3 +15,4 @@ mod hashed_weights;
 mod image;
 mod seq2seq;
 mod table;
+mod writing;

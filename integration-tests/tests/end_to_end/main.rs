@@ -18,6 +18,7 @@ mod first_requests;
 mod grpc;
 mod grpc_limits;
 mod harness;
+mod judging;
 mod kept;
 mod memory;
 mod observing;

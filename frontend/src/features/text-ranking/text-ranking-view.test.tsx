@@ -14,7 +14,14 @@ test("the candidates are shown in the order of the answer", async () => {
     { index: 2, score: 0.9 },
     { index: 0, score: 0.1 },
   ];
-  const done = { result: { task: "text-ranking", task_output: { results } } };
+  const metadata = {
+    device: "cpu",
+    dtype: "float32",
+    runtime_ms_model: 1,
+    queue_ms: 0,
+    load_ms: null,
+  };
+  const done = { result: { task: "text-ranking", task_output: { results }, metadata } };
   vi.spyOn(globalThis, "fetch").mockImplementation(() =>
     Promise.resolve(new Response(`event: done\ndata: ${JSON.stringify(done)}\n\n`)),
   );

@@ -9,6 +9,7 @@ mod cache;
 mod cross;
 mod disentangled;
 mod embedding;
+mod half;
 mod linear;
 mod norm;
 mod patches;
@@ -26,6 +27,7 @@ pub use disentangled::{
     RelativeAttention, RelativePositions, RelativePositionsConfig, RelativeTable,
 };
 pub use embedding::Embedding;
+pub use half::clamp_half;
 pub use linear::Linear;
 pub use norm::{LayerNorm, Norm, NormKind, RmsNorm};
 pub use patches::PatchEmbedding;

@@ -11,8 +11,10 @@ use crate::models::ModelKind;
 const MIN_CACHE_TOKENS: u64 = 2048;
 /// … and at most this many.
 const MAX_CACHE_TOKENS: u64 = 16384;
-/// A source beside several beams: never less than this.
+/// A source beside several beams: never less than this …
 const MIN_SEQ2SEQ_TOKENS: u64 = 4096;
+/// … and several of those at a time, where that is cheap.
+const CHEAP_SEQ2SEQ_BYTES: u64 = 256 << 20;
 
 /// Tokens, patches or rows of a typical largest step, for the first estimate of its intermediate tensors.
 const STEP_ROWS: u64 = 2048;
@@ -22,8 +24,7 @@ pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
     let config = Sizes(serde_json::from_str(&facts.config).unwrap_or_default());
     let cache = match kind {
         ModelKind::CausalLm => config.cache_bytes(dtype, 2, MIN_CACHE_TOKENS),
-        // Several beams beside the source.
-        ModelKind::Seq2SeqLm => config.cache_bytes(dtype, 4, MIN_SEQ2SEQ_TOKENS),
+        ModelKind::Seq2SeqLm => config.seq2seq_cache_bytes(dtype),
         _ => 0,
     };
     Bytes {
@@ -69,6 +70,12 @@ impl Sizes {
         let tokens = context.saturating_mul(contexts).clamp(least, MAX_CACHE_TOKENS);
         let values = 2_u64.saturating_mul(layers).saturating_mul(kv_heads).saturating_mul(head_dim);
         tokens.saturating_mul(values).saturating_mul(bytes_per_value(dtype))
+    }
+
+    /// As [`Self::cache_bytes`]: every beam may become as long as a text can be.
+    fn seq2seq_cache_bytes(&self, dtype: Kind) -> u64 {
+        let most = self.cache_bytes(dtype, 0, MAX_CACHE_TOKENS);
+        self.cache_bytes(dtype, 4, MIN_SEQ2SEQ_TOKENS).max(most.min(CHEAP_SEQ2SEQ_BYTES))
     }
 
     /// Intermediate tensors of one step: a few activations of the widest layer.
@@ -128,6 +135,18 @@ mod tests {
     fn the_cache_of_gpt2_holds_two_contexts() {
         let gpt2 = sizes(r#"{"n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024}"#);
         assert_eq!(gpt2.cache_bytes(Kind::Float, 2, MIN_CACHE_TOKENS), 2048 * 2 * 12 * 768 * 4);
+    }
+
+    #[test]
+    fn a_translator_has_room_for_several_sources_with_their_beams() {
+        let shape =
+            r#""decoder_layers": 6, "decoder_attention_heads": 8, "max_position_embeddings": 512"#;
+        let marian = sizes(&format!(r#"{{"d_model": 512, {shape}}}"#));
+        assert_eq!(marian.seq2seq_cache_bytes(Kind::Float), 256 << 20);
+        let large = sizes(&format!(r#"{{"d_model": 2048, {shape}}}"#));
+        assert_eq!(large.seq2seq_cache_bytes(Kind::Float), 4096 * 2 * 6 * 2048 * 4);
+        let tiny = sizes(&format!(r#"{{"d_model": 32, {shape}}}"#));
+        assert_eq!(tiny.seq2seq_cache_bytes(Kind::Float), 16384 * 2 * 6 * 32 * 4);
     }
 
     #[test]

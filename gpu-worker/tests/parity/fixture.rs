@@ -99,8 +99,13 @@ impl Fixture {
 
     /// The model in the pipeline that a lane would run.
     pub fn pipelines(&self, wanted: ModelKind) -> Pipelines {
+        self.pipelines_with(wanted, 1 << 20)
+    }
+
+    /// As [`Self::pipelines`], with so many bytes for keys and values.
+    pub fn pipelines_with(&self, wanted: ModelKind, cache_bytes: u64) -> Pipelines {
         let (model, checkpoint, _) = self.load_with_checkpoint(wanted, Kind::Float);
-        Pipelines::new(model, checkpoint, Device::Cpu, 1 << 20)
+        Pipelines::new(model, checkpoint, Device::Cpu, cache_bytes)
     }
 
     pub fn load(&self, wanted: ModelKind, kind: Kind) -> Model {
@@ -132,10 +137,15 @@ impl Fixture {
     }
 }
 
+/// The largest one.
+pub fn difference(found: &Tensor, expected: &Tensor) -> f64 {
+    (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[])
+}
+
 /// Fails with the largest difference if there is one above the tolerance.
 pub fn assert_close(found: &Tensor, expected: &Tensor, what: &str) {
     assert_eq!(found.size(), expected.size(), "{what}");
-    let difference = (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[]);
+    let difference = difference(found, expected);
     // Seen with `--nocapture`.
     println!("{what}: {difference:.1e}");
     assert!(difference <= TOLERANCE, "{what}: {difference:e}");

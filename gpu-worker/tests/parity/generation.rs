@@ -17,7 +17,7 @@ use tch::{Kind, Tensor};
 use crate::fixture::{Fixture, TOLERANCE};
 
 /// The fixtures' vocabulary, a word each.
-fn tokenizer() -> Tokenizer {
+pub fn tokenizer() -> Tokenizer {
     let vocab: serde_json::Map<String, serde_json::Value> =
         (0..48).map(|id| (format!("w{id}"), id.into())).collect();
     let json = serde_json::json!({

@@ -18,6 +18,10 @@ const MODELS: &[&str] = &[
     "marian",
     "marian-two-vocabularies",
     "m2m_100",
+    "blenderbot",
+    "blenderbot-small",
+    "plbart",
+    "mvp",
     "t5",
     "flan-t5",
     "mt5",
@@ -41,7 +45,7 @@ impl Case {
         Self { name, fixture, model, arena }
     }
 
-    fn slot(&self) -> KvSlot {
+    pub fn slot(&self) -> KvSlot {
         self.arena.reserve(40).unwrap()
     }
 
@@ -79,7 +83,7 @@ impl Case {
     }
 }
 
-fn every_model(test: impl Fn(&Case)) {
+pub fn every_model(mut test: impl FnMut(&Case)) {
     let _guard = tch::no_grad_guard();
     for name in MODELS {
         test(&Case::open(name));

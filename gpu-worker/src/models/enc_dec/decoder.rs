@@ -25,7 +25,7 @@ impl Decoder {
     ) -> Result<Self, WeightsError> {
         let layers = weights.at("layers");
         Ok(Self {
-            embeddings: Embeddings::load(config, embed_tokens, weights)?,
+            embeddings: Embeddings::load(config, embed_tokens, config.norms_target_words, weights)?,
             layers: (0..config.decoder.layers as usize)
                 .map(|layer| Layer::load(config, layer, &layers.at(layer)))
                 .collect::<Result<_, _>>()?,

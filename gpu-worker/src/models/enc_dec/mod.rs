@@ -95,28 +95,26 @@ impl Halves {
     }
 }
 
-/// The tables of source and target tokens. A checkpoint may hold a shared one under any of its names.
+/// The tables of source and target tokens: its own each, where the checkpoint has it, else the shared one under any of
+/// its names.
 fn embeddings(
     config: &EncDecConfig,
     weights: &Weights,
 ) -> Result<(Embedding, Embedding), WeightsError> {
-    const SHARED: &str = "shared";
     const SOURCE: &str = "encoder.embed_tokens";
     const TARGET: &str = "decoder.embed_tokens";
     let table = |names: &[&str], rows: i64| {
         let is_there = |name: &&&str| weights.at(name).has("weight");
-        let name = names.iter().find(is_there).or(names.first()).copied().unwrap_or(SHARED);
+        let name = names.iter().find(is_there).or(names.get(1)).unwrap_or(&names[0]);
         Embedding::load(&weights.at(name), rows, config.d_model)
     };
+    let (rows, target_rows) = (config.vocab_size, config.target_vocab_size);
     if config.shares_embeddings {
-        let behind = [SHARED, SOURCE, TARGET, "lm_head"];
-        let names = |own| [&[own][..], &behind].concat();
-        let own = |name: &str| weights.at(name).has("weight");
-        let source = if own(SOURCE) { names(SOURCE) } else { behind.to_vec() };
-        let target = if own(TARGET) { names(TARGET) } else { behind.to_vec() };
-        return Ok((table(&source, config.vocab_size)?, table(&target, config.vocab_size)?));
+        let source = table(&[SOURCE, "shared", TARGET, "lm_head"], rows)?;
+        let target = table(&[TARGET, "shared", SOURCE, "lm_head"], target_rows)?;
+        return Ok((source, target));
     }
-    Ok((table(&[SOURCE], config.vocab_size)?, table(&[TARGET], config.target_vocab_size)?))
+    Ok((table(&[SOURCE], rows)?, table(&[TARGET], target_rows)?))
 }
 
 impl Seq2SeqLm for EncDec {

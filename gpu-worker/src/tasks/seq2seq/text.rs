@@ -15,12 +15,12 @@ pub struct Text {
     pub source_slot: KvSlot,
     pub source_tokens: usize,
     pub is_encoded: bool,
-    writer: Writer,
+    answers: Answers,
 }
 
-enum Writer {
+enum Answers {
     /// Each by itself, token by token.
-    Answers(Vec<Answer>),
+    Apart(Vec<Answer>),
     /// Together, as beams.
     Beams { search: Box<BeamSearch>, slots: Vec<KvSlot> },
 }
@@ -41,12 +41,12 @@ impl Text {
         let max_length = work.decoding.constraints.max_length as i64;
         let slots = (0..work.rows()).map(|_| arena.reserve(max_length));
         let slots = slots.collect::<Option<Vec<_>>>()?;
-        let writer = match &work.decoding.beams {
-            Some(options) => Writer::Beams {
+        let answers = match &work.decoding.beams {
+            Some(options) => Answers::Beams {
                 search: Box::new(BeamSearch::new(options.clone(), work.decoding.start)),
                 slots,
             },
-            None => Writer::Answers(
+            None => Answers::Apart(
                 slots
                     .into_iter()
                     .zip(0..)
@@ -54,14 +54,14 @@ impl Text {
                     .collect(),
             ),
         };
-        Some(Self { source_slot, source_tokens, is_encoded: false, writer })
+        Some(Self { source_slot, source_tokens, is_encoded: false, answers })
     }
 
     /// The tokens that the model has to see next. Beams that are still the same are one row.
     pub fn rows(&self) -> Vec<Row<'_>> {
-        match &self.writer {
-            Writer::Answers(answers) => answers.iter().filter_map(Answer::row).collect(),
-            Writer::Beams { search, slots } => {
+        match &self.answers {
+            Answers::Apart(answers) => answers.iter().filter_map(Answer::row).collect(),
+            Answers::Beams { search, slots } => {
                 let n = if search.is_empty() { 1 } else { slots.len() };
                 let cached = search.len() - 1;
                 let rows = slots.iter().zip(search.last_ids()).take(n);
@@ -72,11 +72,11 @@ impl Text {
 
     /// Tokens of the longest answer so far.
     pub fn written(&self) -> usize {
-        match &self.writer {
-            Writer::Answers(answers) => {
+        match &self.answers {
+            Answers::Apart(answers) => {
                 answers.iter().map(Answer::generated_tokens).max().unwrap_or(0)
             }
-            Writer::Beams { search, .. } => search.len() - 1,
+            Answers::Beams { search, .. } => search.len() - 1,
         }
     }
 
@@ -89,8 +89,8 @@ impl Text {
         source: &[u32],
         mut emit: impl FnMut(Option<TokenEvent>),
     ) -> Result<Option<Vec<GeneratedText>>, NextError> {
-        match &mut self.writer {
-            Writer::Answers(answers) => {
+        match &mut self.answers {
+            Answers::Apart(answers) => {
                 let open: Vec<&mut Answer> =
                     answers.iter_mut().filter(|answer| answer.row().is_some()).collect();
                 let vocabulary = logits.len() / open.len().max(1);
@@ -102,7 +102,7 @@ impl Text {
                 }
                 Ok(Some(answers.iter_mut().map(|answer| answer.take_text(source.len())).collect()))
             }
-            Writer::Beams { search, slots } => {
+            Answers::Beams { search, slots } => {
                 match search.step(logits, &work.decoding.constraints, source)? {
                     BeamNext::Continue { parents } => {
                         // The cache holds what the beams had before this token.

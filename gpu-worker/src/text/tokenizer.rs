@@ -75,10 +75,11 @@ enum Engine {
 }
 
 impl Tokenizer {
-    /// Builds from what a repository has: `tokenizer.json`, else the vocabulary files of its tokenizer class.
+    /// Builds from what a repository has: `tokenizer.json`, else the vocabulary files of its tokenizer class. Classes
+    /// that the reference has in Python only read their own files even beside a `tokenizer.json`.
     pub fn from_repository(files: Files<'_>) -> Result<Self, TextError> {
         let text = |file| convert::text_of(files, file);
-        if let Some(json) = files("tokenizer.json") {
+        if let Some(json) = files("tokenizer.json").filter(|_| !plain::is_meant(files)) {
             let (config, map) = (text("tokenizer_config.json")?, text("special_tokens_map.json")?);
             return Self::from_files(json, config, map);
         }

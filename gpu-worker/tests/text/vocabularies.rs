@@ -162,6 +162,21 @@ fn a_hundred_thousand_letters_without_a_space_are_cut_alike() {
 }
 
 #[test]
+fn a_tokenizer_json_goes_first_but_for_classes_that_are_python_only() {
+    let json =
+        br#"{"version": "1.0", "added_tokens": [], "model": {"type": "WordLevel", "unk_token": "u",
+        "vocab": {"u": 0}}}"#;
+    for (name, is_ignored) in [("marian", true), ("m2m_100", true), ("tapas", true), ("t5", false)]
+    {
+        let mut files = files(name);
+        let before = build(&files).unwrap().vocab_size();
+        files.insert("tokenizer.json".to_owned(), json.to_vec());
+        let after = build(&files).unwrap().vocab_size();
+        assert_eq!(before == after, is_ignored, "{name}: {after}");
+    }
+}
+
+#[test]
 fn damaged_files_are_errors() {
     for name in NAMES {
         let whole = files(name);

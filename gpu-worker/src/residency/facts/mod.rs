@@ -263,7 +263,10 @@ fn no_config(repository: &Repository, model_index: Option<&Value>) -> Failure {
 }
 
 async fn read_small_files(repository: &Repository) -> Result<Files, Failure> {
-    let has_tokenizer = repository.file("tokenizer.json").is_some();
+    let has = |path: &str| repository.file(path).is_some();
+    // Marian and M2M-100 read their own files even beside a `tokenizer.json`.
+    let is_plain = has("source.spm") || (has("sentencepiece.bpe.model") && has("vocab.json"));
+    let has_tokenizer = has("tokenizer.json") && !is_plain;
     let wanted = repository.files().iter().filter(|file| {
         is_small_file(&file.path)
             && file.size <= SMALL_FILE_LIMIT

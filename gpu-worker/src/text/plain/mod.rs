@@ -14,7 +14,7 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 use self::{added::Added, words::Words};
 use super::{
     Encoding, TextError,
-    convert::{Files, Plain, Settings},
+    convert::{Class, Files, Plain, Settings, choose},
     detokenizer::Layout,
     sentencepiece::Processor,
     special_tokens::SpecialTokens,
@@ -50,6 +50,17 @@ pub(super) struct Made {
     pub layout: Layout,
     /// Where the files say nothing.
     pub model_max_length: Option<usize>,
+}
+
+/// Whether a repository is of one of these classes and has its files.
+pub(super) fn is_meant(files: Files<'_>) -> bool {
+    let needed: &[&str] = match choose(files) {
+        Ok((Class::Plain(Plain::Marian), _)) => &["source.spm", "vocab.json"],
+        Ok((Class::Plain(Plain::M2m100), _)) => &["sentencepiece.bpe.model", "vocab.json"],
+        Ok((Class::Plain(Plain::Tapas), _)) => &["vocab.txt"],
+        _ => return false,
+    };
+    needed.iter().all(|file| files(file).is_some())
 }
 
 pub(super) fn build(

@@ -139,6 +139,18 @@ impl Files {
         self.bytes(path).and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 
+    /// The chat templates of the folder for further ones, with their names, sorted.
+    pub fn named_templates(&self) -> Vec<(&str, &str)> {
+        const FOLDER: &str = "additional_chat_templates/";
+        let named = self.0.keys().filter_map(|path| {
+            let name = path.strip_prefix(FOLDER)?.strip_suffix(".jinja")?;
+            Some((name, self.text(path)?))
+        });
+        let mut templates: Vec<(&str, &str)> = named.collect();
+        templates.sort_unstable();
+        templates
+    }
+
     /// The parsed file; `None` when it isn't there, an error when it isn't JSON.
     pub fn json(&self, path: &str) -> Result<Option<serde_json::Value>, Failure> {
         let Some(bytes) = self.bytes(path) else { return Ok(None) };
@@ -150,16 +162,7 @@ impl Files {
 
 /// The repository's tokenizer.
 fn tokenizer(files: &Files) -> Result<Tokenizer, Failure> {
-    let Some(tokenizer) = files.bytes("tokenizer.json") else {
-        let message =
-            "the repository has no tokenizer.json; other tokenizer files cannot be read yet";
-        return Err(Failure::new(Code::FormatNotSupported, message).text("file", "tokenizer.json"));
-    };
-    Ok(Tokenizer::from_files(
-        tokenizer,
-        files.text("tokenizer_config.json"),
-        files.text("special_tokens_map.json"),
-    )?)
+    Ok(Tokenizer::from_repository(&|path| files.bytes(path))?)
 }
 
 /// The part of a task that runs before the lane: it validates, decodes and tokenises.

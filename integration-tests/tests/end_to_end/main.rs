@@ -9,6 +9,7 @@ mod bad_models;
 mod cancel;
 mod discovery;
 mod drain;
+mod drained;
 mod endurance;
 mod evictions;
 mod faults;

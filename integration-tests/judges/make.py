@@ -25,6 +25,9 @@ SENTENCES = ROOT / "zoo/hub/zoo/sentences"
 TOKENIZER = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"]
 SIZES = dict(vocab_size=350, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
              max_position_embeddings=64)
+BART = dict(vocab_size=350, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+            decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=64,
+            pad_token_id=0, bos_token_id=2, eos_token_id=3, decoder_start_token_id=3)
 DISTIL = dict(vocab_size=350, dim=32, n_layers=2, n_heads=4, hidden_dim=48, max_position_embeddings=64)
 
 TEXTS = [
@@ -49,6 +52,8 @@ MODELS = {
     "follows": ("Bert", SIZES | named("contradiction", "neutral", "entailment"), ["labels", "pairs"]),
     # The label that is looked for is the first, and segments don't exist.
     "follows-first": ("DistilBert", DISTIL | named("ENTAILMENT", "not_entailment"), ["labels"]),
+    # Reads a text twice, and judges it by its last separator.
+    "follows-bart": ("Bart", BART | named("contradiction", "neutral", "entailment"), ["labels"]),
     "ranker": ("Bert", SIZES | named("LABEL_0"), ["ranks", "classes"]),
 }
 

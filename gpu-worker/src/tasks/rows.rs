@@ -32,6 +32,7 @@ pub fn refusal<'a>(
             let message = format!("the input has {tokens} tokens, the model takes {limit}");
             return Some(
                 Failure::new(Code::InputTooLong, message)
+                    .at("inputs")
                     .number("tokens", row.ids.len() as u64)
                     .number("limit", limit.max(0) as u64),
             );

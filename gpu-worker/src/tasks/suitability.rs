@@ -25,21 +25,29 @@ pub fn misfit(task: &Task, config: &Value) -> Option<String> {
 
 /// The class that the config names, where that is one with another head than the kind needs.
 fn other_head(kind: ModelKind, config: &Value) -> Option<&str> {
-    let endings: &[&str] = match kind {
-        ModelKind::SequenceClassifier => &["ForSequenceClassification"],
-        ModelKind::TokenClassifier => &["ForTokenClassification"],
-        ModelKind::QuestionAnswerer => &["ForQuestionAnswering", "ForQuestionAnsweringSimple"],
-        ModelKind::MaskedLm => &["ForMaskedLM", "WithLMHeadModel", "ForPreTraining"],
-        ModelKind::CausalLm
-        | ModelKind::Seq2SeqLm
-        | ModelKind::TextEncoder
-        | ModelKind::ImageClassifier => return None,
-    };
     let named = config.get("architectures").and_then(Value::as_array)?;
-    let fits = |name: &str| endings.iter().any(|ending| name.ends_with(ending));
     let mut names = named.iter().filter_map(Value::as_str);
     let first = names.clone().next()?;
-    (!names.any(fits)).then_some(first)
+    (!names.any(|name| has_head(kind, name))).then_some(first)
+}
+
+fn has_head(kind: ModelKind, class: &str) -> bool {
+    const TEXTS: &[&str] = &["ForSequenceClassification"];
+    const TOKENS: &[&str] = &["ForTokenClassification"];
+    const ANSWERS: &[&str] = &["ForQuestionAnswering", "ForQuestionAnsweringSimple"];
+    const GAPS: &[&str] = &["ForMaskedLM", "WithLMHeadModel", "ForPreTraining"];
+    let ends = |endings: &[&str]| endings.iter().any(|ending| class.ends_with(ending));
+    match kind {
+        ModelKind::SequenceClassifier => ends(TEXTS),
+        ModelKind::TokenClassifier => ends(TOKENS),
+        ModelKind::QuestionAnswerer => ends(ANSWERS),
+        ModelKind::MaskedLm => ends(GAPS),
+        // These write with the table of words that they read, which a checkpoint with another head has too.
+        ModelKind::CausalLm | ModelKind::Seq2SeqLm => {
+            !ends(TEXTS) && !ends(TOKENS) && !ends(ANSWERS) && !ends(&["EncoderModel"])
+        }
+        ModelKind::TextEncoder | ModelKind::ImageClassifier => true,
+    }
 }
 
 /// The number of the label that says that one text follows from another.
@@ -86,6 +94,10 @@ mod tests {
         assert!(fits("text-classification", &json!({})));
         let why = misfit(find("text-classification").expect("a task"), &encoder);
         assert_eq!(why.as_deref(), Some("it holds a BertModel, which is no sequence classifier"));
+        let follows = json!({"architectures": ["BartForSequenceClassification"], "label2id": {"entailment": 0}});
+        assert!(!fits("summarization", &follows) && fits("zero-shot-classification", &follows));
+        assert!(fits("translation", &json!({"architectures": ["MarianMTModel"]})));
+        assert!(fits("text-generation", &json!({"architectures": ["GPT2LMHeadModel"]})));
     }
 
     #[test]

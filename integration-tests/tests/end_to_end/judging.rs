@@ -75,6 +75,12 @@ async fn candidates_are_found_by_the_references_similarity() {
     for case in cases {
         assert_same(&api.output(&request(SENTENCES, case)).await, case);
     }
+    // Under its other name a task is the same.
+    let ranker = judges::read("ranker");
+    let ranks = &list(&ranker["cases"])[0];
+    let mut asked = request("judges/ranker", ranks);
+    asked["task"] = json!("reranking");
+    assert_same(&api.output(&asked).await, ranks);
     let mut asked = request(SENTENCES, &cases[0]);
     asked["options"] = json!({"top_k": 1, "return_text": true});
     let best = &cases[0]["answer"][0];

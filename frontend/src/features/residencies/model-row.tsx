@@ -56,6 +56,8 @@ function facts(model: SeenModel, now: number): Fact[] {
     { name: "Where", value: [model.worker, model.device].filter(Boolean).join(" · ") },
     { name: "Type", value: model.dtype },
   ];
+  // One repository can be in memory as several kinds of model.
+  if (model.kind) facts.push({ name: "As", value: model.kind.replaceAll("_", " ") });
   if (typeof model.load_time_ms === "number") {
     facts.push({ name: "Loaded in", value: formatMilliseconds(model.load_time_ms) });
   }

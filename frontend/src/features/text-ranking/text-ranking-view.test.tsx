@@ -20,6 +20,8 @@ test("the candidates are shown in the order of the answer", async () => {
     runtime_ms_model: 1,
     queue_ms: 0,
     load_ms: null,
+    architecture: "bert",
+    revision: "c0ffee",
   };
   const done = { result: { task: "text-ranking", task_output: { results }, metadata } };
   vi.spyOn(globalThis, "fetch").mockImplementation(() =>

@@ -63,8 +63,9 @@ impl TextModel for WholeText {
         self.vocab_size
     }
 
+    /// Without segments it takes any number and uses none.
     fn type_vocab_size(&self) -> i64 {
-        1
+        i64::MAX
     }
 }
 
@@ -102,7 +103,11 @@ impl SequenceClassifier for WholeTextClassifier {
         let (batch, seq, dim) = hidden.size3().expect("hidden states are [batch, seq, dim]");
         // The last of a text's ends counts: a pair of texts has several.
         let places = Tensor::arange_start(1, seq + 1, (Kind::Int64, ids.device()));
-        let last = (ids.eq(self.end).to_kind(Kind::Int64) * places).argmax(1, true);
+        let mut ends = ids.eq(self.end);
+        if let Some(present) = step.present() {
+            ends = ends.logical_and(present);
+        }
+        let last = (ends.to_kind(Kind::Int64) * places).argmax(1, true);
         let last = last.unsqueeze(-1).expand([batch, 1, dim], false);
         let vector = hidden.gather(1, &last, false).squeeze_dim(1);
         let inner = self.dense.forward(&vector, step).tanh();

@@ -193,7 +193,8 @@ impl TextModel for T5Encoder {
         self.vocab_size
     }
 
+    /// Without segments it takes any number and uses none.
     fn type_vocab_size(&self) -> i64 {
-        1
+        i64::MAX
     }
 }

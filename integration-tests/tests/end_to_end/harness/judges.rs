@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::{hashed, models::write_json, zoo};
 
 /// All of them.
-pub const JUDGES: [&str; 6] = ["mood", "topics", "degree", "follows", "follows-first", "ranker"];
+pub const JUDGES: [&str; 7] =
+    ["mood", "topics", "degree", "follows", "follows-first", "follows-bart", "ranker"];
 
 /// What `make.py` wrote of a model.
 pub fn read(name: &str) -> Value {

@@ -147,6 +147,23 @@ impl SamplingOptions {
     }
 }
 
+impl SamplingOptions {
+    /// Follows the model's `min_length`, which counts the prompt too, where the request does not say how much to write.
+    #[must_use]
+    pub fn after_prompt(
+        mut self,
+        asked: &TextGenerationOptions,
+        model: &GenerationConfig,
+        prompt_tokens: usize,
+    ) -> Self {
+        if let (None, Some(length)) = (asked.min_new_tokens, model.min_length) {
+            let left = length.saturating_sub(u32::try_from(prompt_tokens).unwrap_or(u32::MAX));
+            self.min_new_tokens = self.min_new_tokens.max(left).min(self.max_new_tokens);
+        }
+        self
+    }
+}
+
 /// A least probability, which only the model's defaults can ask for.
 fn cutoff(name: &'static str, model: Option<f64>) -> Result<f64, InvalidOption> {
     either(name, None, model)
@@ -244,6 +261,22 @@ mod tests {
         let error =
             SamplingOptions::resolve(&TextGenerationOptions::default(), &model).unwrap_err();
         assert_eq!(error.field, "generation_config.top_p");
+    }
+
+    #[test]
+    fn the_models_least_length_counts_the_prompt_and_yields_to_the_request() {
+        let model = GenerationConfig { min_length: Some(10), ..GenerationConfig::default() };
+        let least = |min_new_tokens, prompt_tokens| {
+            let asked = TextGenerationOptions {
+                min_new_tokens,
+                max_new_tokens: Some(6),
+                ..TextGenerationOptions::default()
+            };
+            let options = SamplingOptions::resolve(&asked, &model).unwrap();
+            options.after_prompt(&asked, &model, prompt_tokens).min_new_tokens
+        };
+        assert_eq!((least(None, 7), least(None, 12), least(None, 1)), (3, 0, 6));
+        assert_eq!(least(Some(2), 7), 2);
     }
 
     #[test]

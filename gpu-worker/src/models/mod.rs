@@ -63,6 +63,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     gpt2::GPT2,
     gpt_neox::GPT_NEOX,
     gte::GTE,
+    gte::NEW,
     llama::LLAMA,
     llama::MISTRAL,
     llama::QWEN2,
@@ -270,6 +271,30 @@ mod tests {
                 "rope_type \"ntk\" is not supported",
             ),
             (
+                "new",
+                TextEncoder,
+                r#"{"logn_attention_scale": true}"#,
+                "logn_attention_scale = true",
+            ),
+            (
+                "new",
+                TextEncoder,
+                r#"{"layer_norm_type": "rms_norm"}"#,
+                "layer_norm_type = rms_norm",
+            ),
+            (
+                "new",
+                TextEncoder,
+                r#"{"rope_scaling": {"type": "ntk", "factor": 8.0, "mixed_b": 0.6}}"#,
+                "rope_scaling.mixed_b = 0.6",
+            ),
+            (
+                "new",
+                TextEncoder,
+                r#"{"rope_scaling": {"type": "ntk"}}"#,
+                "rope_scaling.factor = null",
+            ),
+            (
                 "gte",
                 TextEncoder,
                 r#"{"rope_scaling": {"type": "dynamic", "factor": 8.0}}"#,
@@ -336,7 +361,7 @@ mod tests {
             let refusal = refusal(model_type, kind, config);
             assert!(refusal.contains(expected), "{model_type} {config}: {refusal}");
         }
-        assert!(find("reformer").is_err());
+        assert!(find("no_such_architecture").is_err());
     }
 
     #[test]

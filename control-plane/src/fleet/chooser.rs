@@ -49,6 +49,8 @@ pub(super) struct Chooser {
     terms: Terms,
     /// The commit, once a plan has told it.
     revision: Option<String>,
+    /// The kind of model that the task runs on, once it is known.
+    kind: Option<String>,
     rejections: u32,
     losses: u32,
     handed_back: u32,
@@ -59,6 +61,8 @@ pub(super) struct Chooser {
     /// What looked like the model was another revision of it: only the exact commit counts now.
     exact: bool,
     worker_by: Option<Instant>,
+    /// Since when there has been no room.
+    short_since: Option<Instant>,
     seat: Option<Seat>,
     /// Why there was no room when it was decided last.
     shortage: Shortage,
@@ -69,6 +73,7 @@ pub(super) struct Chooser {
 impl Chooser {
     pub(super) fn new(fleet: Arc<Fleet>, terms: Terms) -> Self {
         Self {
+            kind: fleet.kind_of(&terms.task),
             fleet,
             terms,
             revision: None,
@@ -79,6 +84,7 @@ impl Chooser {
             crowded: false,
             exact: false,
             worker_by: None,
+            short_since: None,
             seat: None,
             shortage: Shortage::default(),
             claim: None,
@@ -147,7 +153,12 @@ impl Chooser {
     /// The worker on which another request has just begun to load the model; else it is ours to load.
     fn claim(&mut self, worker: usize) -> Option<usize> {
         let model = &self.terms.model;
-        let key = (model.model_id.clone(), model.revision.clone(), self.terms.dtype.clone());
+        let key = (
+            model.model_id.clone(),
+            model.revision.clone(),
+            self.terms.dtype.clone(),
+            self.kind.clone().unwrap_or_default(),
+        );
         let grace = self.fleet.settings.lost_after;
         let is_up = |index| {
             let worker = self.fleet.at(index);
@@ -168,12 +179,14 @@ impl Chooser {
     fn go(&mut self, index: usize, evict: Vec<placement::Victim>) -> Option<Choice> {
         let worker = self.fleet.at(index)?;
         self.seat = None;
+        let grace_ms = (self.fleet.settings.policy.drain_grace_s * 1e3) as u64;
         let victims = evict
             .into_iter()
             .map(|victim| Victim {
                 residency_id: victim.id,
                 generation: victim.generation,
                 regret: Some(regret(&victim.terms)),
+                drain_ms: victim.drains.then_some(grace_ms),
             })
             .collect();
         Some(Choice::Go { worker, victims })
@@ -184,6 +197,7 @@ impl Chooser {
         let (failure, name) = match waiting {
             Waiting::Room(shortage) => {
                 self.shortage.clone_from(&shortage);
+                self.short_since.get_or_insert_with(Instant::now);
                 (no_room(shortage), "no_room")
             }
             Waiting::Worker => (no_worker(), "no_worker"),
@@ -232,6 +246,7 @@ impl Chooser {
         };
         if let Some((_, plan)) = plans.first() {
             self.revision = Some(plan.revision.clone()).filter(|revision| !revision.is_empty());
+            self.kind = Some(plan.kind.clone()).filter(|kind| !kind.is_empty());
             wish = self.wish();
         }
         let runnable = plans.iter().filter(|(_, plan)| plan.unsupported.is_none());
@@ -247,7 +262,9 @@ impl Chooser {
             model_id: self.terms.model.model_id.clone(),
             revision: self.revision.clone(),
             dtype: Some(self.terms.dtype.clone()).filter(|dtype| !dtype.is_empty()),
+            kind: self.kind.clone(),
             waiting: self.fleet.wanted.of(&self.terms.model.model_id),
+            waited_s: self.short_since.map_or(0.0, |since| since.elapsed().as_secs_f64()),
         }
     }
 
@@ -271,6 +288,12 @@ impl Chooser {
             return Ok(());
         }
         if status.code() == GrpcCode::Aborted {
+            if self.terms.wait && self.terms.conflict != Conflict::Refuse {
+                // Others are faster all the time: it waits until something has changed.
+                self.crowded = true;
+                self.rejections = 0;
+                return Ok(());
+            }
             return Err(no_room(self.shortage.clone()));
         }
         if code == Code::Draining.name() && self.handed_back < MOST_HANDED_BACK {

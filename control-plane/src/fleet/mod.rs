@@ -34,6 +34,7 @@ pub use view::View;
 pub use worker::{Link, Worker};
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -271,6 +272,29 @@ impl Fleet {
         let workers =
             workers.iter().map(|worker| worker.placement(self.settings.lost_after, &clock));
         (placement::Fleet { workers: workers.collect() }, clock(now))
+    }
+
+    /// What losing each residency of the worker would cost now, in expected seconds of reloading, by its id.
+    pub fn regrets(&self, worker: &Worker) -> HashMap<String, f64> {
+        let clock = |at: Instant| at.saturating_duration_since(self.epoch).as_millis() as u64;
+        let now = clock(Instant::now());
+        let there = worker.placement(self.settings.lost_after, &clock).residencies;
+        let regret = |residency: placement::Residency| {
+            let terms = placement::Terms::of(&residency, &self.settings.policy, now);
+            (residency.id, terms.regret_s())
+        };
+        there.into_iter().map(regret).collect()
+    }
+
+    /// The kind of model that a task runs on, as far as a worker has said.
+    fn kind_of(&self, task: &str) -> Option<String> {
+        let of_worker = |worker: &Arc<Worker>| {
+            let view = worker.view();
+            let tasks = &view.status.as_ref()?.tasks;
+            let kind = &tasks.iter().find(|known| known.task == task)?.kind;
+            (!kind.is_empty()).then(|| kind.clone())
+        };
+        self.workers().iter().find_map(of_worker)
     }
 
     /// Waits until a worker takes work, while one is expected to.

@@ -74,6 +74,8 @@ pub struct Residency {
     pub model_id: String,
     pub revision: String,
     pub dtype: String,
+    /// The kind of model it is loaded as; empty where the worker does not say.
+    pub kind: String,
     pub device: String,
     pub bytes: u64,
     pub stage: Stage,
@@ -104,8 +106,12 @@ pub struct Wish {
     pub revision: Option<String>,
     /// `None`: whatever the worker chose.
     pub dtype: Option<String>,
+    /// The kind of model that is needed; `None` matches any.
+    pub kind: Option<String>,
     /// Requests that wait for it, this one included; 0 counts as 1.
     pub waiting: u32,
+    /// Seconds for which it has waited for room.
+    pub waited_s: f64,
 }
 
 /// What the model costs on one worker that can run it.
@@ -134,6 +140,8 @@ pub struct Victim {
     pub generation: u64,
     pub model_id: String,
     pub bytes: u64,
+    /// It is busy: it takes nothing new, and what runs may end first.
+    pub drains: bool,
     /// Why it was chosen.
     pub terms: Terms,
 }
@@ -204,6 +212,7 @@ impl From<evict::Candidate<'_>> for Victim {
             generation: residency.generation,
             model_id: residency.model_id.clone(),
             bytes: residency.bytes,
+            drains: residency.busy > 0,
             terms,
         }
     }

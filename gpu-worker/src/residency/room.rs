@@ -11,6 +11,10 @@ use crate::models::ModelKind;
 const MIN_CACHE_TOKENS: u64 = 2048;
 /// … and at most this many.
 const MAX_CACHE_TOKENS: u64 = 16384;
+/// A source beside several beams: never less than this …
+const MIN_SEQ2SEQ_TOKENS: u64 = 4096;
+/// … and several of those at a time, where that is cheap.
+const CHEAP_SEQ2SEQ_BYTES: u64 = 256 << 20;
 
 /// Tokens, patches or rows of a typical largest step, for the first estimate of its intermediate tensors.
 const STEP_ROWS: u64 = 2048;
@@ -19,10 +23,14 @@ const STEP_ROWS: u64 = 2048;
 pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
     let config = Sizes(serde_json::from_str(&facts.config).unwrap_or_default());
     let cache = match kind {
-        ModelKind::CausalLm => config.cache_bytes(dtype, 2),
-        // Several beams beside the source.
-        ModelKind::Seq2SeqLm => config.cache_bytes(dtype, 4),
-        _ => 0,
+        ModelKind::CausalLm => config.cache_bytes(dtype, 2, MIN_CACHE_TOKENS),
+        ModelKind::Seq2SeqLm => config.seq2seq_cache_bytes(dtype),
+        ModelKind::TextEncoder
+        | ModelKind::SequenceClassifier
+        | ModelKind::TokenClassifier
+        | ModelKind::QuestionAnswerer
+        | ModelKind::MaskedLm
+        | ModelKind::ImageClassifier => 0,
     };
     Bytes {
         weights: facts.weight_bytes(dtype),
@@ -45,7 +53,7 @@ impl Sizes {
     }
 
     /// Bound of the keys and values of a residency: some of the model's contexts, within limits.
-    fn cache_bytes(&self, dtype: Kind, contexts: u64) -> u64 {
+    fn cache_bytes(&self, dtype: Kind, contexts: u64, least: u64) -> u64 {
         let layers = self
             .field(&[
                 "decoder_layers",
@@ -64,16 +72,29 @@ impl Sizes {
         let context = self
             .field(&["max_position_embeddings", "n_positions", "n_ctx"])
             .unwrap_or(MIN_CACHE_TOKENS);
-        let tokens = context.saturating_mul(contexts).clamp(MIN_CACHE_TOKENS, MAX_CACHE_TOKENS);
+        let tokens = context.saturating_mul(contexts).clamp(least, MAX_CACHE_TOKENS);
         let values = 2_u64.saturating_mul(layers).saturating_mul(kv_heads).saturating_mul(head_dim);
         tokens.saturating_mul(values).saturating_mul(bytes_per_value(dtype))
+    }
+
+    /// As [`Self::cache_bytes`]: every beam may become as long as a text can be.
+    fn seq2seq_cache_bytes(&self, dtype: Kind) -> u64 {
+        let most = self.cache_bytes(dtype, 0, MAX_CACHE_TOKENS);
+        self.cache_bytes(dtype, 4, MIN_SEQ2SEQ_TOKENS).max(most.min(CHEAP_SEQ2SEQ_BYTES))
     }
 
     /// Intermediate tensors of one step: a few activations of the widest layer.
     fn workspace_bytes(&self, dtype: Kind) -> u64 {
         let hidden = self.hidden();
         let wide = self
-            .field(&["intermediate_size", "n_inner", "hidden_dim", "d_ff", "encoder_ffn_dim"])
+            .field(&[
+                "intermediate_size",
+                "n_inner",
+                "hidden_dim",
+                "d_ff",
+                "encoder_ffn_dim",
+                "ffn_dim",
+            ])
             .unwrap_or(hidden.saturating_mul(4));
         let values = hidden.saturating_mul(4).saturating_add(wide.saturating_mul(2));
         STEP_ROWS
@@ -118,7 +139,19 @@ mod tests {
     #[test]
     fn the_cache_of_gpt2_holds_two_contexts() {
         let gpt2 = sizes(r#"{"n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024}"#);
-        assert_eq!(gpt2.cache_bytes(Kind::Float, 2), 2048 * 2 * 12 * 768 * 4);
+        assert_eq!(gpt2.cache_bytes(Kind::Float, 2, MIN_CACHE_TOKENS), 2048 * 2 * 12 * 768 * 4);
+    }
+
+    #[test]
+    fn a_translator_has_room_for_several_sources_with_their_beams() {
+        let shape =
+            r#""decoder_layers": 6, "decoder_attention_heads": 8, "max_position_embeddings": 512"#;
+        let marian = sizes(&format!(r#"{{"d_model": 512, {shape}}}"#));
+        assert_eq!(marian.seq2seq_cache_bytes(Kind::Float), 256 << 20);
+        let large = sizes(&format!(r#"{{"d_model": 2048, {shape}}}"#));
+        assert_eq!(large.seq2seq_cache_bytes(Kind::Float), 4096 * 2 * 6 * 2048 * 4);
+        let tiny = sizes(&format!(r#"{{"d_model": 32, {shape}}}"#));
+        assert_eq!(tiny.seq2seq_cache_bytes(Kind::Float), 16384 * 2 * 6 * 32 * 4);
     }
 
     #[test]
@@ -127,7 +160,10 @@ mod tests {
             r#"{"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2,
                 "max_position_embeddings": 1048576}"#,
         );
-        assert_eq!(long.cache_bytes(Kind::Half, 2), MAX_CACHE_TOKENS * 2 * 2 * 16 * 2);
+        assert_eq!(
+            long.cache_bytes(Kind::Half, 2, MIN_CACHE_TOKENS),
+            MAX_CACHE_TOKENS * 2 * 2 * 16 * 2
+        );
     }
 
     #[test]
@@ -153,6 +189,6 @@ mod tests {
         let absurd = sizes(
             r#"{"hidden_size": 18446744073709551615, "num_hidden_layers": 18446744073709551615}"#,
         );
-        assert_eq!(absurd.cache_bytes(Kind::Float, 2), u64::MAX);
+        assert_eq!(absurd.cache_bytes(Kind::Float, 2, MIN_CACHE_TOKENS), u64::MAX);
     }
 }

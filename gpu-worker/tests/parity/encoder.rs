@@ -76,7 +76,7 @@ fn fixtures(kind: ModelKind) -> Vec<String> {
 }
 
 /// What a model of whatever kind answers.
-fn answer(model: &Model, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor {
+pub fn answer(model: &Model, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor {
     match model {
         Model::TextEncoder(model) => model.hidden(ids, type_ids, step),
         Model::SequenceClassifier(model) => model.logits(ids, type_ids, step),
@@ -94,7 +94,7 @@ fn answer(model: &Model, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -
     }
 }
 
-fn every_fixture(test: impl Fn(&str, ModelKind, &Fixture)) {
+pub fn every_fixture(mut test: impl FnMut(&str, ModelKind, &Fixture)) {
     let _guard = tch::no_grad_guard();
     for (kind, _) in SUFFIXES {
         for name in fixtures(kind) {

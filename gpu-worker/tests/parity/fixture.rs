@@ -4,9 +4,10 @@ use std::{collections::HashMap, fs, path::PathBuf};
 
 use gpu_worker::{
     models::{self, CausalLm, ImageClassifier, Model, ModelKind, Seq2SeqLm, TextEncoder},
+    tasks::Pipelines,
     weights::Checkpoint,
 };
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::hashed_weights;
 
@@ -33,6 +34,12 @@ impl Fixture {
 
     pub fn expected(&self, name: &str) -> &Tensor {
         self.expected.get(name).unwrap_or_else(|| panic!("the fixture has no {name}"))
+    }
+
+    /// Another file of the fixture.
+    pub fn json(name: &str, file: &str) -> serde_json::Value {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        serde_json::from_str(&fs::read_to_string(folder.join(file)).unwrap()).unwrap()
     }
 
     pub fn find(&self, name: &str) -> Option<&Tensor> {
@@ -90,12 +97,32 @@ impl Fixture {
         }
     }
 
+    /// The model in the pipeline that a lane would run.
+    pub fn pipelines(&self, wanted: ModelKind) -> Pipelines {
+        self.pipelines_with(wanted, 1 << 20)
+    }
+
+    /// As [`Self::pipelines`], with so many bytes for keys and values.
+    pub fn pipelines_with(&self, wanted: ModelKind, cache_bytes: u64) -> Pipelines {
+        let (model, checkpoint, _) = self.load_with_checkpoint(wanted, Kind::Float);
+        Pipelines::new(model, checkpoint, Device::Cpu, cache_bytes)
+    }
+
     pub fn load(&self, wanted: ModelKind, kind: Kind) -> Model {
-        self.load_with_unused(wanted, kind).0
+        self.load_with_checkpoint(wanted, kind).0
     }
 
     /// The model, and what its checkpoint has besides.
     pub fn load_with_unused(&self, wanted: ModelKind, kind: Kind) -> (Model, Vec<String>) {
+        let (model, _, unused) = self.load_with_checkpoint(wanted, kind);
+        (model, unused)
+    }
+
+    fn load_with_checkpoint(
+        &self,
+        wanted: ModelKind,
+        kind: Kind,
+    ) -> (Model, Checkpoint, Vec<String>) {
         let config: serde_json::Value = serde_json::from_str(&self.config).unwrap();
         let architecture = models::find(config["model_type"].as_str().unwrap()).unwrap();
         let tensors = self.shapes.iter().map(|(name, shape)| {
@@ -106,14 +133,19 @@ impl Fixture {
         let model = architecture.load(&self.config, wanted, &checkpoint.root()).unwrap();
         let mut unused = checkpoint.finish().unwrap().0;
         unused.retain(|name| !architecture.ignored.iter().any(|ending| name.ends_with(ending)));
-        (model, unused)
+        (model, checkpoint, unused)
     }
+}
+
+/// The largest one.
+pub fn difference(found: &Tensor, expected: &Tensor) -> f64 {
+    (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[])
 }
 
 /// Fails with the largest difference if there is one above the tolerance.
 pub fn assert_close(found: &Tensor, expected: &Tensor, what: &str) {
     assert_eq!(found.size(), expected.size(), "{what}");
-    let difference = (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[]);
+    let difference = difference(found, expected);
     // Seen with `--nocapture`.
     println!("{what}: {difference:.1e}");
     assert!(difference <= TOLERANCE, "{what}: {difference:e}");

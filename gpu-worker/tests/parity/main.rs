@@ -5,10 +5,14 @@
 // Every function here is test code, though the lint only knows those marked so.
 #![allow(clippy::unwrap_used)]
 
+mod beams;
 mod causal;
 mod encoder;
 mod fixture;
+mod generation;
 mod half_precision;
 mod hashed_weights;
 mod image;
 mod seq2seq;
+mod table;
+mod writing;

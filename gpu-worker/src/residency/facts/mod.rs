@@ -41,14 +41,38 @@ const SMALL_FILES: &[&str] = &[
     "config.json",
     "config_sentence_transformers.json",
     "generation_config.json",
+    "merges.txt",
     "model_index.json",
     "modules.json",
     "preprocessor_config.json",
     "processor_config.json",
     "sentence_bert_config.json",
+    "sentencepiece.bpe.model",
+    "source.spm",
     "special_tokens_map.json",
+    "spiece.model",
+    "spm.model",
+    "target.spm",
+    "target_vocab.json",
     "tokenizer.json",
+    "tokenizer.model",
     "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+];
+
+/// Of these files none is read where a `tokenizer.json` says all.
+const VOCABULARIES: &[&str] = &[
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "source.spm",
+    "spiece.model",
+    "spm.model",
+    "target.spm",
+    "target_vocab.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
 ];
 
 /// Everything known about one commit.
@@ -101,9 +125,6 @@ impl Facts {
         &self,
         asked: &str,
     ) -> Result<(&'static tasks::Task, &'static Architecture), Failure> {
-        if let Some(failure) = self.format.refusal() {
-            return Err(failure);
-        }
         let id = if asked.is_empty() {
             self.inferred_task.as_deref().unwrap_or_default()
         } else {
@@ -231,10 +252,12 @@ fn no_config(repository: &Repository, model_index: Option<&Value>) -> Failure {
 }
 
 async fn read_small_files(repository: &Repository) -> Result<Files, Failure> {
-    let wanted = repository
-        .files()
-        .iter()
-        .filter(|file| is_small_file(&file.path) && file.size <= SMALL_FILE_LIMIT);
+    let has_tokenizer = repository.file("tokenizer.json").is_some();
+    let wanted = repository.files().iter().filter(|file| {
+        is_small_file(&file.path)
+            && file.size <= SMALL_FILE_LIMIT
+            && !(has_tokenizer && VOCABULARIES.contains(&file.path.as_str()))
+    });
     let paths: Vec<String> = wanted.map(|file| file.path.clone()).collect();
     let reads: Vec<_> = paths.iter().map(|path| read_file(repository, path)).collect();
     let contents: Vec<Vec<u8>> =
@@ -249,9 +272,11 @@ async fn read_file(repository: &Repository, path: &str) -> Result<Vec<u8>, Failu
     })
 }
 
-/// The listed names, and the configs of sentence-transformers' modules (`1_Pooling/config.json`).
+/// The listed names, named chat templates, and the configs of sentence-transformers' modules (`1_Pooling/config.json`).
 fn is_small_file(path: &str) -> bool {
+    let is_template = |rest: &str| rest.ends_with(".jinja") && !rest.contains('/');
     SMALL_FILES.contains(&path)
+        || path.strip_prefix("additional_chat_templates/").is_some_and(is_template)
         || path.split_once('/').is_some_and(|(folder, file)| {
             file == "config.json" && folder.starts_with(|first: char| first.is_ascii_digit())
         })

@@ -1,5 +1,7 @@
 //! `text-generation`: a prompt or a conversation in, text out, token by token.
 
+mod beams;
+mod limits;
 mod pipeline;
 mod request;
 mod sequence;
@@ -16,8 +18,8 @@ pub use self::pipeline::GenerationPipeline;
 use super::{Files, Generate, Made, Prepared, Processor, Work};
 use crate::{
     failure::{Code, Failure},
-    sampling::SamplingOptions,
-    text::{ChatInput, ChatTemplate, GenerationConfig, Tokenizer},
+    sampling::{Continuing, SamplingOptions},
+    text::{ChatInput, ChatTemplate, DecodingConfig, GenerationConfig, Tokenizer},
 };
 
 /// Most bytes of a prompt.
@@ -29,9 +31,10 @@ pub fn processor(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
         .iter()
         .find_map(|name| config.get(*name).and_then(Value::as_u64));
     let tokenizer = super::tokenizer(files)?;
-    let template = ChatTemplate::from_files(
+    let template = ChatTemplate::with_named(
         files.text("tokenizer_config.json"),
         files.text("chat_template.jinja"),
+        &files.named_templates(),
         tokenizer.special_tokens().clone(),
     )?;
     Ok(Arc::new(TextGeneration {
@@ -40,6 +43,13 @@ pub fn processor(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
         defaults: GenerationConfig::from_files(
             files.text("generation_config.json"),
             files.text("config.json"),
+        )?,
+        decoding: DecodingConfig::of(
+            files
+                .json("generation_config.json")?
+                .as_ref()
+                .and_then(Value::as_object)
+                .unwrap_or(&Map::new()),
         )?,
         context: context.map_or(usize::MAX, |context| context as usize),
     }))
@@ -50,6 +60,8 @@ struct TextGeneration {
     /// `None`: the model was not made for conversations.
     template: Option<ChatTemplate>,
     defaults: GenerationConfig,
+    /// What the model forbids and forces.
+    decoding: DecodingConfig,
     /// Most tokens of prompt and answer together.
     context: usize,
 }
@@ -60,13 +72,21 @@ impl Processor for TextGeneration {
         else {
             return Err(Failure::invalid("input", "is not for text-generation"));
         };
-        let options =
-            SamplingOptions::resolve(&options.clone().unwrap_or_default(), &self.defaults)?;
+        let mut asked = options.clone().unwrap_or_default();
+        asked.n = asked.n.or(self.decoding.num_return_sequences);
+        let options = SamplingOptions::resolve(&asked, &self.defaults)?;
         let prompt = self.prompt(inputs.clone().unwrap_or_default())?;
         let prompt_ids = self.fit(self.encode(&prompt)?, &options, prompt.field)?;
         // Whatever was asked, the answer ends where the model's context does.
         let room = self.context - prompt_ids.len();
         let max_new_tokens = (options.max_new_tokens as usize).min(room);
+        let Continuing { constraints, beams } = Continuing::resolve(
+            &asked,
+            &options,
+            &self.decoding,
+            prompt_ids.len(),
+            max_new_tokens,
+        )?;
         let seed = options.seed.or(request.seed).unwrap_or_else(rand::random);
         let full_text = options.return_full_text.then(|| prompt.text.clone());
         let prompt_tokens = prompt_ids.len() as u32;
@@ -74,12 +94,14 @@ impl Processor for TextGeneration {
         let work = Generate {
             prompt_ids,
             options,
+            constraints,
+            beams,
             seed,
             max_new_tokens,
             tokenizer: self.tokenizer.clone(),
         };
         Ok(Prepared {
-            work: Work::Generate(work),
+            work: Work::Generate(Box::new(work)),
             finish: Box::new(move |made| {
                 let Made::Texts(mut choices) = made else {
                     return Err(Failure::new(Code::InferenceFailed, "the lane made no text"));

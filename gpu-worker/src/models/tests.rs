@@ -201,9 +201,7 @@ fn what_an_architecture_cannot_do_is_refused_by_name() {
 fn model_types_are_unique() {
     for (idx, architecture) in ARCHITECTURES.iter().enumerate() {
         assert!(
-            ARCHITECTURES[..idx]
-                .iter()
-                .all(|other| other.model_type != architecture.model_type)
+            ARCHITECTURES[..idx].iter().all(|other| other.model_type != architecture.model_type)
         );
     }
 }

@@ -62,7 +62,12 @@ fn rows() -> Vec<Row> {
         let fixture = Fixture::open(name);
         let model = fixture.image_classifier(Kind::Float);
         let found: Tensor = model.logits(&image::pixels(&*model), &Step::whole());
-        row(ModelKind::ImageClassifier, name, difference(&found, fixture.expected("logits")), false);
+        row(
+            ModelKind::ImageClassifier,
+            name,
+            difference(&found, fixture.expected("logits")),
+            false,
+        );
     }
     rows
 }

@@ -16,6 +16,8 @@ const FEATURES = [
   "sentence-similarity",
   "feature-extraction",
   "writing",
+  "text-classification",
+  "text-ranking",
 ];
 
 /** Forbids the import of every path that starts with one of `paths`. */

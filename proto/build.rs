@@ -30,6 +30,8 @@ const ANSWERS: &[&str] = &[
     "PartialEvent",
     "ProgressEvent",
     "QueuedEvent",
+    "RankedText",
+    "RankingOutput",
     "Regret",
     "ResultMetadata",
     "StartedEvent",

@@ -64,6 +64,10 @@ fn media_of(input: &mut Input) -> Vec<&mut Media> {
         Input::TextGeneration(_)
         | Input::FeatureExtraction(_)
         | Input::SentenceSimilarity(_)
+        | Input::TextClassification(_)
+        | Input::ZeroShotClassification(_)
+        | Input::TextRanking(_)
+        | Input::TextRetrieval(_)
         | Input::Text2textGeneration(_)
         | Input::Summarization(_)
         | Input::Translation(_) => Vec::new(),

@@ -10,7 +10,10 @@ mod planned;
 mod read;
 mod sentence_similarity;
 mod seq2seq;
+mod text_classification;
 mod text_generation;
+mod text_ranking;
+mod zero_shot_classification;
 
 pub use files::{File, Sent};
 pub use intents::{INTENTS, Intent};
@@ -31,6 +34,10 @@ pub const TASKS: &[Task] = &[
     seq2seq::TRANSLATION,
     feature_extraction::TASK,
     sentence_similarity::TASK,
+    text_classification::TASK,
+    zero_shot_classification::TASK,
+    text_ranking::TEXT_RANKING,
+    text_ranking::TEXT_RETRIEVAL,
     image_classification::TASK,
 ];
 
@@ -117,6 +124,10 @@ pub fn seed(input: &Input) -> Option<u64> {
         Input::Translation(request) => request.options.as_ref()?.seed,
         Input::FeatureExtraction(_)
         | Input::SentenceSimilarity(_)
+        | Input::TextClassification(_)
+        | Input::ZeroShotClassification(_)
+        | Input::TextRanking(_)
+        | Input::TextRetrieval(_)
         | Input::ImageClassification(_) => None,
     }
 }

@@ -35,6 +35,7 @@ export type WrittenText = Schemas["GeneratedText"];
 /** Of one text: what was written for it, or the several that were asked for. */
 export type WrittenTexts = Schemas["WrittenTexts"];
 export type LabelsAnswer = Schemas["Labels"];
+export type RankingAnswer = Schemas["RankingOutput"];
 
 export type UnloadAnswer = Schemas["UnloadAnswer"];
 export type SimilarityAnswer = Extract<Schemas["SimilarityAnswer"], { scores: number[] }>;

@@ -6,7 +6,10 @@ import type { CatalogueModel } from "@/api/contract";
 import { FeatureExtractionView } from "@/features/feature-extraction/feature-extraction-view";
 import { ImageClassificationView } from "@/features/image-classification/image-classification-view";
 import { SentenceSimilarityView } from "@/features/sentence-similarity/sentence-similarity-view";
+import { TextClassificationView } from "@/features/text-classification/text-classification-view";
+import { ZeroShotClassificationView } from "@/features/text-classification/zero-shot-view";
 import { TextGenerationView } from "@/features/text-generation/text-generation-view";
+import { TextRankingView, TextRetrievalView } from "@/features/text-ranking/text-ranking-view";
 import {
   SummarizationView,
   Text2TextGenerationView,
@@ -25,6 +28,14 @@ const TASK_VIEWS: readonly TaskView[] = [
   { task: "text2text-generation", label: "Text to text", View: Text2TextGenerationView },
   { task: "summarization", label: "Summarization", View: SummarizationView },
   { task: "translation", label: "Translation", View: TranslationView },
+  { task: "text-classification", label: "Text classification", View: TextClassificationView },
+  {
+    task: "zero-shot-classification",
+    label: "Zero-shot classification",
+    View: ZeroShotClassificationView,
+  },
+  { task: "text-ranking", label: "Text ranking", View: TextRankingView },
+  { task: "text-retrieval", label: "Text retrieval", View: TextRetrievalView },
   { task: "image-classification", label: "Image classification", View: ImageClassificationView },
   { task: "sentence-similarity", label: "Sentence similarity", View: SentenceSimilarityView },
   { task: "feature-extraction", label: "Feature extraction", View: FeatureExtractionView },

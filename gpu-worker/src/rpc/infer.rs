@@ -336,6 +336,10 @@ fn resolve_media(request: &mut InferRequest, shared: &Shared) -> Result<(), Fail
             Input::TextGeneration(_)
             | Input::FeatureExtraction(_)
             | Input::SentenceSimilarity(_)
+            | Input::TextClassification(_)
+            | Input::ZeroShotClassification(_)
+            | Input::TextRanking(_)
+            | Input::TextRetrieval(_)
             | Input::Text2textGeneration(_)
             | Input::Summarization(_)
             | Input::Translation(_),

@@ -12,12 +12,16 @@ mod fair_queue;
 mod generation;
 mod image_classification;
 mod job;
+mod labels;
 pub mod outbox;
+mod ranks;
 mod rows;
 mod scoring;
 mod seq2seq;
 mod shape;
 pub mod shares;
+mod suitability;
+mod texts;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -31,6 +35,7 @@ pub use self::{
         TokenRow, Vectors, Work, Write,
     },
     shape::StepShape,
+    suitability::misfit,
 };
 use crate::{
     failure::{Code, Failure},
@@ -70,6 +75,26 @@ pub const TASKS: &[Task] = &[
         processor: encoding::sentence_similarity,
     },
     Task {
+        id: "text-retrieval",
+        kind: ModelKind::TextEncoder,
+        processor: encoding::text_retrieval,
+    },
+    Task {
+        id: "text-classification",
+        kind: ModelKind::SequenceClassifier,
+        processor: scoring::text_classification,
+    },
+    Task {
+        id: "zero-shot-classification",
+        kind: ModelKind::SequenceClassifier,
+        processor: scoring::zero_shot_classification,
+    },
+    Task {
+        id: "text-ranking",
+        kind: ModelKind::SequenceClassifier,
+        processor: scoring::text_ranking,
+    },
+    Task {
         id: "image-classification",
         kind: ModelKind::ImageClassifier,
         processor: image_classification::processor,
@@ -88,6 +113,10 @@ pub fn of_input(request: &InferRequest) -> Option<&'static str> {
         Input::FeatureExtraction(_) => "feature-extraction",
         Input::SentenceSimilarity(_) => "sentence-similarity",
         Input::ImageClassification(_) => "image-classification",
+        Input::TextClassification(_) => "text-classification",
+        Input::ZeroShotClassification(_) => "zero-shot-classification",
+        Input::TextRanking(_) => "text-ranking",
+        Input::TextRetrieval(_) => "text-retrieval",
         Input::Text2textGeneration(_) => "text2text-generation",
         Input::Summarization(_) => "summarization",
         Input::Translation(_) => "translation",

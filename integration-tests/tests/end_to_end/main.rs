@@ -19,6 +19,7 @@ mod first_requests;
 mod grpc;
 mod grpc_limits;
 mod harness;
+mod judging;
 mod kept;
 mod memory;
 mod observing;

@@ -116,7 +116,10 @@ impl Facts {
     /// The tasks that this worker could run this model for.
     pub fn tasks(&self) -> Vec<&'static str> {
         let Some(architecture) = self.architecture else { return Vec::new() };
-        let offered = tasks::TASKS.iter().filter(|task| architecture.kinds.contains(&task.kind));
+        let config: Value = serde_json::from_str(&self.config).unwrap_or_default();
+        let offered = tasks::TASKS.iter().filter(|task| {
+            architecture.kinds.contains(&task.kind) && tasks::misfit(task, &config).is_none()
+        });
         offered.map(|task| task.id).collect()
     }
 
@@ -157,6 +160,14 @@ impl Facts {
         };
         if !architecture.kinds.contains(&task.kind) {
             let message = format!("a {:?} model cannot do {id}", self.model_type);
+            let able = self.tasks().into_iter().map(str::to_owned).collect();
+            return Err(Failure::new(Code::TaskNotSupported, message)
+                .at("task")
+                .texts("supported", able));
+        }
+        let config: Value = serde_json::from_str(&self.config).unwrap_or_default();
+        if let Some(why) = tasks::misfit(task, &config) {
+            let message = format!("{} cannot do {id}: {why}", self.model_id());
             let able = self.tasks().into_iter().map(str::to_owned).collect();
             return Err(Failure::new(Code::TaskNotSupported, message)
                 .at("task")

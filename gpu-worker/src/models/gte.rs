@@ -191,6 +191,7 @@ impl Config {
             // One model has none.
             ("type_vocab_size", self.type_vocab_size.saturating_add(1)),
         ])?;
+        encoder::check_layers("num_hidden_layers", self.num_hidden_layers)?;
         let head_dim = match self.head_dim {
             Some(head_dim) => head_dim,
             None => {
@@ -198,7 +199,10 @@ impl Config {
                 self.hidden_size / self.num_attention_heads
             }
         };
-        check_positive(&[("head_dim", head_dim)])?;
+        check_positive(&[
+            ("head_dim", head_dim),
+            ("head_dim", head_dim.saturating_mul(self.num_attention_heads)),
+        ])?;
         let defaults = RopeDefaults {
             theta: DEFAULT_THETA,
             ..RopeDefaults::new(self.max_position_embeddings)

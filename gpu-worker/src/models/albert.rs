@@ -12,7 +12,6 @@ use super::{
         TransformConfig,
     },
     labels::LabelConfig,
-    unsupported,
 };
 use crate::{
     layers::Activation,
@@ -27,9 +26,6 @@ pub(super) const ALBERT: Architecture = Architecture {
     ignored: &["embeddings.position_ids", "predictions.bias"],
     load,
 };
-
-/// More layers than any model has; each is a step of work, whether or not it has weights of its own.
-const MOST_LAYERS: i64 = 1024;
 
 fn load(config: &str, kind: ModelKind, weights: &Weights) -> Result<Model, LoadError> {
     let config: Config = serde_json::from_str(config)?;
@@ -100,9 +96,7 @@ impl Config {
             ("num_hidden_groups", self.num_hidden_groups),
             ("inner_group_num", self.inner_group_num),
         ] {
-            if n > MOST_LAYERS {
-                return Err(unsupported(field, n));
-            }
+            encoder::check_layers(field, n)?;
         }
         check_divides("num_attention_heads", self.num_attention_heads, self.hidden_size)?;
         encoder::check_bidirectional(&self.position_embedding_type, false, false)

@@ -144,6 +144,7 @@ impl Config {
             ("max_position_embeddings", self.max_position_embeddings),
             ("type_vocab_size", self.type_vocab_size),
         ])?;
+        encoder::check_layers("num_hidden_layers", self.num_hidden_layers)?;
         check_divides("num_attention_heads", self.num_attention_heads, self.hidden_size)?;
         if let LearnedPositions::AfterPadding { padding_id, .. } = learned
             && !(0..n_rows - 1).contains(&padding_id)

@@ -131,6 +131,7 @@ impl Config {
             ("conv_kernel_size", self.conv_kernel_size.saturating_add(1)),
             ("conv_groups", self.conv_groups),
         ])?;
+        encoder::check_layers("num_hidden_layers", self.num_hidden_layers)?;
         check_divides("num_attention_heads", self.num_attention_heads, self.hidden_size)?;
         let head_dim = self.hidden_size / self.num_attention_heads;
         if let Some(size) = self.attention_head_size.filter(|&size| size != head_dim) {

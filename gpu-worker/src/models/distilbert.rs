@@ -80,6 +80,7 @@ impl Config {
             ("hidden_dim", self.hidden_dim),
             ("max_position_embeddings", self.max_position_embeddings),
         ])?;
+        encoder::check_layers("n_layers", self.n_layers)?;
         check_divides("n_heads", self.n_heads, self.dim)
     }
 

@@ -87,6 +87,7 @@ impl Config {
             ("max_position_embeddings", self.max_position_embeddings),
             ("type_vocab_size", self.type_vocab_size),
         ])?;
+        encoder::check_layers("num_hidden_layers", self.num_hidden_layers)?;
         check_divides("num_attention_heads", self.num_attention_heads, self.hidden_size)?;
         encoder::check_bidirectional(
             &self.position_embedding_type,

@@ -1,9 +1,10 @@
 //! GTE (Zhang et al., 2024, <https://arxiv.org/abs/2407.19669>): BERT with rotary positions and gates, and RoBERTa's masked
-//! head.
+//! head. Most checkpoints are of the type `new`, after the file that their authors published with them.
 //!
-//! Reference: `transformers/models/gte/modeling_gte.py`.
+//! Reference: `transformers/models/gte/modeling_gte.py`; for the stretched rotation of `new`, <https://kexue.fm/archives/9706>.
 
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::{
     Architecture, LoadError, Model, ModelKind, check_divides, check_positive,
@@ -12,6 +13,7 @@ use super::{
         Inner, LayerNames, LearnedPositions, Projections, TextPooling, TransformConfig,
     },
     labels::LabelConfig,
+    unsupported,
 };
 use crate::{
     layers::{Activation, RopeConfig, RopeDefaults},
@@ -40,9 +42,97 @@ pub(super) const GTE: Architecture = Architecture {
     load,
 };
 
+pub(super) const NEW: Architecture = Architecture { model_type: "new", load: load_new, ..GTE };
+
 fn load(config: &str, kind: ModelKind, weights: &Weights) -> Result<Model, LoadError> {
     let config: Config = serde_json::from_str(config)?;
     encoder::load(&config.encoder()?, &config.heads()?, kind, weights)
+}
+
+fn load_new(config: &str, kind: ModelKind, weights: &Weights) -> Result<Model, LoadError> {
+    let switches: Switches = serde_json::from_str(config)?;
+    let mut fields: Map<String, Value> = serde_json::from_str(config)?;
+    switches.check()?;
+    switches.plain_rope(&mut fields)?;
+    let config: Config = serde_json::from_value(fields.into())?;
+    if kind == ModelKind::MaskedLm && config.hidden_act != Activation::Gelu {
+        return Err(unsupported("hidden_act", "any but gelu for a masked language model"));
+    }
+    encoder::load(&config.encoder()?, &config.heads()?, kind, weights)
+}
+
+/// What the type `new` can be asked for besides; defaults are its authors'.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Switches {
+    position_embedding_type: String,
+    layer_norm_type: String,
+    logn_attention_scale: bool,
+    hidden_size: i64,
+    num_attention_heads: i64,
+    rope_theta: f64,
+    rope_scaling: Option<Stretch>,
+}
+
+#[derive(Deserialize)]
+struct Stretch {
+    #[serde(rename = "type", alias = "rope_type")]
+    kind: String,
+    factor: Option<f64>,
+    mixed_b: Option<f64>,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self {
+            position_embedding_type: "rope".to_owned(),
+            layer_norm_type: "layer_norm".to_owned(),
+            logn_attention_scale: false,
+            hidden_size: 768,
+            num_attention_heads: 12,
+            rope_theta: 10_000.0,
+            rope_scaling: None,
+        }
+    }
+}
+
+impl Switches {
+    fn check(&self) -> Result<(), LoadError> {
+        if self.position_embedding_type != "rope" {
+            return Err(unsupported("position_embedding_type", &self.position_embedding_type));
+        }
+        if self.layer_norm_type != "layer_norm" {
+            return Err(unsupported("layer_norm_type", &self.layer_norm_type));
+        }
+        if self.logn_attention_scale {
+            return Err(unsupported("logn_attention_scale", true));
+        }
+        check_positive(&[
+            ("hidden_size", self.hidden_size),
+            ("num_attention_heads", self.num_attention_heads),
+            ("hidden_size", self.hidden_size / self.num_attention_heads.max(1)),
+        ])
+    }
+
+    /// Writes the fixed stretch `ntk` as what it amounts to: a larger base, and all frequencies divided by one number.
+    fn plain_rope(&self, fields: &mut Map<String, Value>) -> Result<(), LoadError> {
+        fields.insert("rope_theta".to_owned(), json!(self.rope_theta));
+        let Some(Stretch { kind, factor, mixed_b }) = &self.rope_scaling else { return Ok(()) };
+        if kind != "ntk" {
+            return Ok(());
+        }
+        if let Some(mixed_b) = mixed_b {
+            return Err(unsupported("rope_scaling.mixed_b", mixed_b));
+        }
+        let Some(factor) = factor.filter(|factor| *factor >= 1.0 && factor.is_finite()) else {
+            return Err(unsupported("rope_scaling.factor", json!(factor)));
+        };
+        let head_dim = (self.hidden_size / self.num_attention_heads) as f64;
+        let stretch = json!({"type": "linear", "factor": factor.powf(2.0 / head_dim)});
+        fields.insert("rope_theta".to_owned(), json!(self.rope_theta * factor));
+        fields.insert("rope_scaling".to_owned(), stretch);
+        Ok(())
+    }
 }
 
 /// Defaults are the reference's.
@@ -101,6 +191,7 @@ impl Config {
             // One model has none.
             ("type_vocab_size", self.type_vocab_size.saturating_add(1)),
         ])?;
+        encoder::check_layers("num_hidden_layers", self.num_hidden_layers)?;
         let head_dim = match self.head_dim {
             Some(head_dim) => head_dim,
             None => {
@@ -108,7 +199,10 @@ impl Config {
                 self.hidden_size / self.num_attention_heads
             }
         };
-        check_positive(&[("head_dim", head_dim)])?;
+        check_positive(&[
+            ("head_dim", head_dim),
+            ("head_dim", head_dim.saturating_mul(self.num_attention_heads)),
+        ])?;
         let defaults = RopeDefaults {
             theta: DEFAULT_THETA,
             ..RopeDefaults::new(self.max_position_embeddings)

@@ -67,6 +67,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     gpt2::GPT2,
     gpt_neox::GPT_NEOX,
     gte::GTE,
+    gte::NEW,
     llama::LLAMA,
     llama::MISTRAL,
     llama::QWEN2,

@@ -124,6 +124,7 @@ impl Config {
             ("global_attn_every_n_layers", self.global_attn_every_n_layers),
             ("local_attention", self.local_attention),
         ])?;
+        encoder::check_layers("num_hidden_layers", self.num_hidden_layers)?;
         check_divides("num_attention_heads", self.num_attention_heads, self.hidden_size)?;
         if let Some(scaling) = &self.rope_scaling {
             return Err(unsupported("rope_scaling", scaling));

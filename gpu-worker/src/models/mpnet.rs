@@ -87,6 +87,7 @@ impl Config {
             ("intermediate_size", self.intermediate_size),
             ("max_position_embeddings", self.max_position_embeddings.saturating_sub(2)),
         ])?;
+        encoder::check_layers("num_hidden_layers", self.num_hidden_layers)?;
         check_divides("num_attention_heads", self.num_attention_heads, self.hidden_size)?;
         if self.relative_attention_num_buckets != BUCKETS.n_buckets {
             let n_buckets = self.relative_attention_num_buckets;

@@ -185,6 +185,7 @@ impl Config {
             ("max_position_embeddings", max_positions),
             ("type_vocab_size", self.type_vocab_size),
         ])?;
+        encoder::check_layers("num_hidden_layers", n_layers)?;
         let head_dim = match self.head_dim {
             Some(head_dim) => head_dim,
             None => {
@@ -192,7 +193,7 @@ impl Config {
                 dim / n_heads
             }
         };
-        check_positive(&[("head_dim", head_dim)])?;
+        check_positive(&[("head_dim", head_dim), ("head_dim", head_dim.saturating_mul(n_heads))])?;
         let defaults =
             RopeDefaults { theta: self.rotary_emb_base, ..RopeDefaults::new(max_positions) };
         let rope = self.rope.parameters_with(&defaults)?;

@@ -25,7 +25,12 @@ pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
     let cache = match kind {
         ModelKind::CausalLm => config.cache_bytes(dtype, 2, MIN_CACHE_TOKENS),
         ModelKind::Seq2SeqLm => config.seq2seq_cache_bytes(dtype),
-        _ => 0,
+        ModelKind::TextEncoder
+        | ModelKind::SequenceClassifier
+        | ModelKind::TokenClassifier
+        | ModelKind::QuestionAnswerer
+        | ModelKind::MaskedLm
+        | ModelKind::ImageClassifier => 0,
     };
     Bytes {
         weights: facts.weight_bytes(dtype),

@@ -27,16 +27,20 @@ const ENCODERS: &[&str] = &[
     "deberta-v2-conv",
     "deberta-v2-far",
     "gte",
+    "gte-split",
     "gte-untyped",
     "modernbert-biased",
     "modernbert-far",
     "mpnet-far",
+    "new",
     "nomic_bert",
+    "nomic_bert-split",
 ];
 const SEQUENCE_CLASSIFIERS: &[&str] = &[
     "deberta-v2-conv-sequence",
     "gte-sequence",
     "modernbert-biased-sequence",
+    "new-sequence",
     "nomic_bert-sequence",
 ];
 const TOKEN_CLASSIFIERS: &[&str] = &["gte-token", "modernbert-biased-token", "nomic_bert-token"];

@@ -178,6 +178,12 @@ pub struct ConvolutionConfig {
     pub act: Activation,
 }
 
+/// Refuses more layers than any model has: each is work to load, whether or not the checkpoint has it.
+pub fn check_layers(field: &'static str, n_layers: i64) -> Result<(), LoadError> {
+    const MOST: i64 = 1024;
+    if (1..=MOST).contains(&n_layers) { Ok(()) } else { Err(unsupported(field, n_layers)) }
+}
+
 /// Refuses what old configs can ask for and no encoder here does.
 pub fn check_bidirectional(
     position_embedding_type: &str,

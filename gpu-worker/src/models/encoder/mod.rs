@@ -12,7 +12,7 @@ use tch::Tensor;
 pub use config::{
     Biases, ConvolutionConfig, EmbeddingsConfig, EncoderConfig, FusedGate, Inner, LayerConfig,
     LayerNames, LearnedPositions, Positions, Projection, Projections, check_bidirectional,
-    numbered, rotary,
+    check_layers, numbered, rotary,
 };
 use convolution::Convolution;
 use embeddings::Embeddings;
@@ -87,12 +87,14 @@ impl Encoder {
 
     /// `[batch, seq]` ids and segment numbers to `[batch, seq, dim]`.
     fn forward(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor {
-        let embedded = self.embeddings.forward(ids, type_ids, step);
-        let pass = self.positions.pass(&embedded, step);
-        let mut hidden = embedded.shallow_clone();
-        for (at, &layer) in self.order.iter().enumerate() {
+        let mut hidden = self.embeddings.forward(ids, type_ids, step);
+        let pass = self.positions.pass(&hidden, step);
+        // Only a convolution looks at the embeddings again; without one their memory is free after the first layer.
+        let mut convolution =
+            self.convolution.as_ref().map(|found| (found, hidden.shallow_clone()));
+        for &layer in &self.order {
             hidden = self.layers[layer].forward(&hidden, &pass, step);
-            if let (0, Some(convolution)) = (at, &self.convolution) {
+            if let Some((convolution, embedded)) = convolution.take() {
                 hidden = convolution.forward(&embedded, &hidden, step);
             }
         }

@@ -15,6 +15,7 @@ const FEATURES = [
   "image-classification",
   "sentence-similarity",
   "feature-extraction",
+  "writing",
 ];
 
 /** Forbids the import of every path that starts with one of `paths`. */

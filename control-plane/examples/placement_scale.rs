@@ -99,6 +99,7 @@ fn residency(worker: usize, place: usize, kind: Kind, random: &mut Random) -> Re
         model_id: format!("organisation/model-{worker}-{place}"),
         revision: "0123456789abcdef0123456789abcdef01234567".to_owned(),
         dtype: "bfloat16".to_owned(),
+        kind: String::new(),
         device: "gpu".to_owned(),
         bytes,
         stage: Stage::Ready,

@@ -215,7 +215,11 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
             }
         }
         for residency in &status.residencies {
-            let labels = format!("{of_worker},model_name=\"{}\"", escape(&residency.model_id));
+            let mut labels = format!("{of_worker},model_name=\"{}\"", escape(&residency.model_id));
+            if !residency.kind.is_empty() {
+                // One repository can be resident as several kinds.
+                labels.push_str(&format!(",kind=\"{}\"", escape(&residency.kind)));
+            }
             let bytes: u64 = residency
                 .bytes
                 .iter()

@@ -61,9 +61,12 @@ fn media_of(input: &mut Input) -> Vec<&mut Media> {
         Input::ImageClassification(request) => {
             request.inputs.iter_mut().filter_map(|inputs| inputs.image.as_mut()).collect()
         }
-        Input::TextGeneration(_) | Input::FeatureExtraction(_) | Input::SentenceSimilarity(_) => {
-            Vec::new()
-        }
+        Input::TextGeneration(_)
+        | Input::FeatureExtraction(_)
+        | Input::SentenceSimilarity(_)
+        | Input::Text2textGeneration(_)
+        | Input::Summarization(_)
+        | Input::Translation(_) => Vec::new(),
     }
 }
 

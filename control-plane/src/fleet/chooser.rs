@@ -49,6 +49,8 @@ pub(super) struct Chooser {
     terms: Terms,
     /// The commit, once a plan has told it.
     revision: Option<String>,
+    /// The kind of model that the task runs on, once it is known.
+    kind: Option<String>,
     rejections: u32,
     losses: u32,
     handed_back: u32,
@@ -69,6 +71,7 @@ pub(super) struct Chooser {
 impl Chooser {
     pub(super) fn new(fleet: Arc<Fleet>, terms: Terms) -> Self {
         Self {
+            kind: fleet.kind_of(&terms.task),
             fleet,
             terms,
             revision: None,
@@ -147,7 +150,12 @@ impl Chooser {
     /// The worker on which another request has just begun to load the model; else it is ours to load.
     fn claim(&mut self, worker: usize) -> Option<usize> {
         let model = &self.terms.model;
-        let key = (model.model_id.clone(), model.revision.clone(), self.terms.dtype.clone());
+        let key = (
+            model.model_id.clone(),
+            model.revision.clone(),
+            self.terms.dtype.clone(),
+            self.kind.clone().unwrap_or_default(),
+        );
         let grace = self.fleet.settings.lost_after;
         let is_up = |index| {
             let worker = self.fleet.at(index);
@@ -232,6 +240,7 @@ impl Chooser {
         };
         if let Some((_, plan)) = plans.first() {
             self.revision = Some(plan.revision.clone()).filter(|revision| !revision.is_empty());
+            self.kind = Some(plan.kind.clone()).filter(|kind| !kind.is_empty());
             wish = self.wish();
         }
         let runnable = plans.iter().filter(|(_, plan)| plan.unsupported.is_none());
@@ -247,6 +256,7 @@ impl Chooser {
             model_id: self.terms.model.model_id.clone(),
             revision: self.revision.clone(),
             dtype: Some(self.terms.dtype.clone()).filter(|dtype| !dtype.is_empty()),
+            kind: self.kind.clone(),
             waiting: self.fleet.wanted.of(&self.terms.model.model_id),
         }
     }

@@ -6,8 +6,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Model id, revision and data type as they were asked for.
-pub(super) type Key = (String, String, String);
+/// Model id, revision and data type as they were asked for, and the kind of model.
+pub(super) type Key = (String, String, String, String);
 
 #[derive(Default)]
 pub(super) struct Claims(Arc<Mutex<HashMap<Key, usize>>>);
@@ -60,13 +60,19 @@ impl Drop for Claim {
 mod tests {
     use super::*;
 
+    fn of_kind(kind: &str) -> Key {
+        ("org/model".to_owned(), String::new(), String::new(), kind.to_owned())
+    }
+
     #[test]
     fn the_second_follows_the_first_until_it_is_over() {
         let claims = Claims::default();
-        let key = || ("org/model".to_owned(), String::new(), String::new());
+        let key = || of_kind("causal_lm");
+        let another = of_kind("text_encoder");
         let first = claims.claim(key(), 3, |_| true);
         assert!(matches!(first, Claimed::Ours(_)));
         assert!(matches!(claims.claim(key(), 5, |_| true), Claimed::By(3)));
+        assert!(matches!(claims.claim(another.clone(), 5, |_| true), Claimed::Ours(_)));
         drop(first);
         assert!(matches!(claims.claim(key(), 5, |_| true), Claimed::Ours(_)));
     }
@@ -74,7 +80,7 @@ mod tests {
     #[test]
     fn nobody_follows_to_a_worker_that_is_gone() {
         let claims = Claims::default();
-        let key = || ("org/model".to_owned(), String::new(), String::new());
+        let key = || of_kind("causal_lm");
         let _first = claims.claim(key(), 3, |_| true);
         let second = claims.claim(key(), 5, |worker| worker != 3);
         assert!(matches!(second, Claimed::Ours(_)));

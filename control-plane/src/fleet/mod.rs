@@ -273,6 +273,17 @@ impl Fleet {
         (placement::Fleet { workers: workers.collect() }, clock(now))
     }
 
+    /// The kind of model that a task runs on, as far as a worker has said.
+    fn kind_of(&self, task: &str) -> Option<String> {
+        let of_worker = |worker: &Arc<Worker>| {
+            let view = worker.view();
+            let tasks = &view.status.as_ref()?.tasks;
+            let kind = &tasks.iter().find(|known| known.task == task)?.kind;
+            (!kind.is_empty()).then(|| kind.clone())
+        };
+        self.workers().iter().find_map(of_worker)
+    }
+
     /// Waits until a worker takes work, while one is expected to.
     ///
     /// # Errors

@@ -66,13 +66,14 @@ impl Scrutiny {
         let Some(output) = &result.output else {
             return Err(broken("a result has no output"));
         };
-        let kind = match output {
-            Output::Text(_) => "text-generation",
-            Output::Embeddings(_) => "feature-extraction",
-            Output::Similarity(_) => "sentence-similarity",
-            Output::Labels(_) => "image-classification",
+        let tasks: &[&str] = match output {
+            Output::Text(_) => &["text-generation"],
+            Output::Embeddings(_) => &["feature-extraction"],
+            Output::Similarity(_) => &["sentence-similarity"],
+            Output::Labels(_) => &["image-classification"],
+            Output::Seq2seq(_) => &["text2text-generation", "summarization", "translation"],
         };
-        if kind != self.task {
+        if !tasks.contains(&self.task) {
             return Err(broken("the result is another task's"));
         }
         if let Output::Embeddings(embeddings) = output {

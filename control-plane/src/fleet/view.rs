@@ -176,6 +176,7 @@ impl View {
                     model_id: residency.model_id.clone(),
                     revision: residency.revision.clone(),
                     dtype: residency.dtype.clone(),
+                    kind: residency.kind.clone(),
                     device: bytes.map(|bytes| bytes.device.clone()).unwrap_or_default(),
                     bytes: bytes.map_or(0, charged),
                     stage: stage(residency.state()),

@@ -129,6 +129,7 @@ pub(super) async fn explain(
         model_id: model.model_id,
         revision: revision.filter(|revision| !revision.is_empty()),
         dtype: Some(dtype).filter(|dtype| !dtype.is_empty()),
+        kind: plans.first().map(|(_, plan)| plan.kind.clone()).filter(|kind| !kind.is_empty()),
         waiting: 1,
     };
     let runnable = plans.iter().filter(|(_, plan)| plan.unsupported.is_none());

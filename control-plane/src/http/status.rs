@@ -55,6 +55,8 @@ pub(super) struct ModelStatus {
     device: String,
     dtype: String,
     architecture: String,
+    /// As which kind of model it is loaded; one repository can be resident as several.
+    kind: String,
     parameters: u64,
     bytes: Bytes,
     /// Milliseconds from the load's start to ready; absent before.
@@ -148,6 +150,7 @@ impl ModelStatus {
             device: devices.join("+"),
             dtype: residency.dtype.clone(),
             architecture: residency.architecture.clone(),
+            kind: residency.kind.clone(),
             parameters: residency.parameters,
             bytes,
             load_time_ms: residency.load_time_ms,

@@ -24,6 +24,8 @@ fn matches(residency: &Residency, wish: &Wish) -> bool {
     residency.model_id == wish.model_id
         && wish.revision.as_ref().is_none_or(|revision| *revision == residency.revision)
         && wish.dtype.as_ref().is_none_or(|dtype| *dtype == residency.dtype)
+        && (residency.kind.is_empty()
+            || wish.kind.as_ref().is_none_or(|kind| *kind == residency.kind))
 }
 
 /// Where the model goes, and who leaves for it.

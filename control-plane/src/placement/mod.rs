@@ -74,6 +74,8 @@ pub struct Residency {
     pub model_id: String,
     pub revision: String,
     pub dtype: String,
+    /// The kind of model it is loaded as; empty where the worker does not say.
+    pub kind: String,
     pub device: String,
     pub bytes: u64,
     pub stage: Stage,
@@ -104,6 +106,8 @@ pub struct Wish {
     pub revision: Option<String>,
     /// `None`: whatever the worker chose.
     pub dtype: Option<String>,
+    /// The kind of model that is needed; `None` matches any.
+    pub kind: Option<String>,
     /// Requests that wait for it, this one included; 0 counts as 1.
     pub waiting: u32,
 }

@@ -11,6 +11,7 @@ pub(super) fn residency(id: &str, bytes: u64, last_used_at: u64) -> Residency {
         model_id: format!("org/{id}"),
         revision: "c0ffee".to_owned(),
         dtype: "float32".to_owned(),
+        kind: "causal_lm".to_owned(),
         device: "cpu".to_owned(),
         bytes,
         stage: Stage::Ready,
@@ -94,6 +95,9 @@ fn another_revision_or_data_type_is_another_model() {
     let dtype = Wish { dtype: Some("float16".to_owned()), ..wish("org/a") };
     assert_eq!(resident(&fleet, &revision), None);
     assert_eq!(resident(&fleet, &dtype), None);
+    let kind = |kind: &str| Wish { kind: Some(kind.to_owned()), ..wish("org/a") };
+    assert_eq!(resident(&fleet, &kind("text_encoder")), None);
+    assert_eq!(resident(&fleet, &kind("causal_lm")), resident(&fleet, &wish("org/a")));
 }
 
 #[test]

@@ -19,6 +19,12 @@ pub const INTENTS: &[Intent] = &[
         modality: "text",
         tasks: &["text-generation"],
     },
+    Intent {
+        id: "rewrite",
+        title: "Follow an instruction about a text",
+        modality: "text",
+        tasks: &["text2text-generation"],
+    },
     Intent { id: "chat", title: "Chat", modality: "text", tasks: &["text-generation"] },
     Intent {
         id: "summarise",

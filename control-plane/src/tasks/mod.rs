@@ -9,6 +9,7 @@ mod intents;
 mod planned;
 mod read;
 mod sentence_similarity;
+mod seq2seq;
 mod text_generation;
 
 pub use files::{File, Sent};
@@ -25,6 +26,9 @@ use crate::failure::{Code, Failure};
 /// Tasks that this server speaks, in the order in which they are listed.
 pub const TASKS: &[Task] = &[
     text_generation::TASK,
+    seq2seq::TEXT2TEXT_GENERATION,
+    seq2seq::SUMMARIZATION,
+    seq2seq::TRANSLATION,
     feature_extraction::TASK,
     sentence_similarity::TASK,
     image_classification::TASK,
@@ -108,6 +112,9 @@ pub fn find(name: &str) -> Result<&'static Task, Failure> {
 pub fn seed(input: &Input) -> Option<u64> {
     match input {
         Input::TextGeneration(request) => request.options.as_ref()?.seed,
+        Input::Text2textGeneration(request) => request.options.as_ref()?.seed,
+        Input::Summarization(request) => request.options.as_ref()?.seed,
+        Input::Translation(request) => request.options.as_ref()?.seed,
         Input::FeatureExtraction(_)
         | Input::SentenceSimilarity(_)
         | Input::ImageClassification(_) => None,

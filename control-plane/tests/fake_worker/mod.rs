@@ -155,6 +155,7 @@ impl State {
             tasks: vec![TaskSupport {
                 task: "text-generation".into(),
                 architectures: vec!["gpt2".into(), "llama".into()],
+                kind: "causal_lm".into(),
             }],
             residencies: self.residencies.lock().unwrap().clone(),
             healthy: true,

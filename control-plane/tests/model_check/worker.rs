@@ -43,6 +43,7 @@ impl FakeWorker {
             model_id: name(entry.model),
             revision: "c0ffee".to_owned(),
             dtype: "float32".to_owned(),
+            kind: String::new(),
             device: "cpu".to_owned(),
             bytes: bytes(entry.model),
             stage: entry.stage,

@@ -274,6 +274,7 @@ impl Replay<'_> {
             model_id: spec.id.clone(),
             revision: "c0ffee".to_owned(),
             dtype: "float16".to_owned(),
+            kind: String::new(),
             device: "gpu".to_owned(),
             bytes: spec.bytes,
             stage: held.stage,

@@ -21,14 +21,19 @@ export type QueuedEvent = Schemas["QueuedEvent"];
 export type LoadingEvent = Schemas["LoadingEvent"];
 export type StartedEvent = Schemas["StartedEvent"];
 export type TokenEvent = Schemas["TokenEvent"];
+export type ProgressEvent = Schemas["ProgressEvent"];
 /** The last event of a stream: the answer, with the figures of the whole run. */
 export type DoneEvent = Schemas["DoneEvent"];
 export type ResultMetadata = Schemas["ResultMetadata"];
 
 export type TextGenerationOptions = Schemas["TextGenerationOptions"];
+export type Seq2SeqOptions = Schemas["Seq2SeqOptions"];
 export type ChatMessage = Schemas["ChatMessage"];
 
 export type TextAnswer = Schemas["TextChoice"];
+export type WrittenText = Schemas["GeneratedText"];
+/** Of one text: what was written for it, or the several that were asked for. */
+export type WrittenTexts = Schemas["WrittenTexts"];
 export type LabelsAnswer = Schemas["Labels"];
 
 export type UnloadAnswer = Schemas["UnloadAnswer"];

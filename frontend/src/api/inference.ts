@@ -5,6 +5,7 @@ import type {
   DoneEvent,
   InferenceRequest,
   LoadingEvent,
+  ProgressEvent,
   QueuedEvent,
   StartedEvent,
   TokenEvent,
@@ -17,9 +18,10 @@ export type InferenceEvent =
   | ({ type: "loading" } & LoadingEvent)
   | ({ type: "start" } & StartedEvent)
   | ({ type: "token" } & TokenEvent)
+  | ({ type: "progress" } & ProgressEvent)
   | ({ type: "done" } & DoneEvent);
 
-const KNOWN: readonly string[] = ["queued", "loading", "start", "token", "done"];
+const KNOWN: readonly string[] = ["queued", "loading", "start", "token", "progress", "done"];
 
 /** The call behind a request; what the page sends and what its curl line shows. */
 export function inferenceCall(request: InferenceRequest): Call & { body: InferenceRequest } {

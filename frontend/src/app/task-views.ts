@@ -7,6 +7,11 @@ import { FeatureExtractionView } from "@/features/feature-extraction/feature-ext
 import { ImageClassificationView } from "@/features/image-classification/image-classification-view";
 import { SentenceSimilarityView } from "@/features/sentence-similarity/sentence-similarity-view";
 import { TextGenerationView } from "@/features/text-generation/text-generation-view";
+import {
+  SummarizationView,
+  Text2TextGenerationView,
+  TranslationView,
+} from "@/features/writing/writing-view";
 import type { TaskViewProps } from "@/inference/task-view";
 
 export interface TaskView {
@@ -17,6 +22,9 @@ export interface TaskView {
 
 const TASK_VIEWS: readonly TaskView[] = [
   { task: "text-generation", label: "Text generation", View: TextGenerationView },
+  { task: "text2text-generation", label: "Text to text", View: Text2TextGenerationView },
+  { task: "summarization", label: "Summarization", View: SummarizationView },
+  { task: "translation", label: "Translation", View: TranslationView },
   { task: "image-classification", label: "Image classification", View: ImageClassificationView },
   { task: "sentence-similarity", label: "Sentence similarity", View: SentenceSimilarityView },
   { task: "feature-extraction", label: "Feature extraction", View: FeatureExtractionView },

@@ -1,5 +1,7 @@
 // What the server is doing for a run, in its own words; nothing is guessed.
 
+import { Meter } from "@/components/meter";
+
 import { LoadingProgress } from "./loading-progress";
 import styles from "./run-progress.module.css";
 import type { RunState } from "./run-state";
@@ -13,6 +15,17 @@ const REASONS: Record<string, string> = {
 export function RunProgress({ state }: { state: RunState }) {
   if (state.phase === "loading" && state.loading !== null) {
     return <LoadingProgress loading={state.loading} />;
+  }
+  if (state.phase === "running" && state.progress !== null) {
+    const { step, total_steps } = state.progress;
+    return (
+      <Meter
+        label="Progress"
+        text={`${String(step)} of at most ${String(total_steps)} tokens`}
+        total={total_steps}
+        parts={[{ value: step, tone: "accent" }]}
+      />
+    );
   }
   const words = progressWords(state);
   return words === null ? null : (

@@ -5,6 +5,7 @@ import type {
   DoneEvent,
   InferenceRequest,
   LoadingEvent,
+  ProgressEvent,
   QueuedEvent,
   StartedEvent,
 } from "@/api/contract";
@@ -21,6 +22,8 @@ export interface RunState {
   queued: QueuedEvent | null;
   loading: LoadingEvent | null;
   start: StartedEvent | null;
+  /** How far a loop is whose pieces cannot be shown yet. */
+  progress: ProgressEvent | null;
   /** Everything the tokens said so far. */
   text: string;
   tokens: number;
@@ -44,6 +47,7 @@ export const IDLE: RunState = {
   queued: null,
   loading: null,
   start: null,
+  progress: null,
   text: "",
   tokens: 0,
   firstTokenAt: null,
@@ -84,6 +88,8 @@ function reduceEvent(state: RunState, event: InferenceEvent, at: number): RunSta
         firstTokenAt: state.firstTokenAt ?? at,
         lastTokenAt: at,
       };
+    case "progress":
+      return { ...state, phase: "running", progress: event };
     case "done":
       return { ...state, phase: "done", answer: event };
   }

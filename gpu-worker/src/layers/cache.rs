@@ -154,6 +154,14 @@ impl KvSlot {
         values.narrow(1, at, n_tokens).copy_(&v.transpose(0, 1));
     }
 
+    /// Takes over the first `tokens` tokens of another slot.
+    pub fn copy_from(&self, other: &Self, tokens: i64) {
+        for ((keys, values), (other_keys, other_values)) in self.layers.iter().zip(&other.layers) {
+            keys.narrow(1, 0, tokens).copy_(&other_keys.narrow(1, 0, tokens));
+            values.narrow(1, 0, tokens).copy_(&other_values.narrow(1, 0, tokens));
+        }
+    }
+
     /// Keys and values of the positions `from..to`, each `[1, kv_heads, to - from, head_dim]`, without a copy.
     pub(super) fn read(&self, layer: usize, from: i64, to: i64) -> (Tensor, Tensor) {
         let (keys, values) = &self.layers[layer];

@@ -29,6 +29,22 @@ pub enum ModelKind {
     ImageClassifier,
 }
 
+impl ModelKind {
+    /// As the contract spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CausalLm => "causal_lm",
+            Self::Seq2SeqLm => "seq2seq_lm",
+            Self::TextEncoder => "text_encoder",
+            Self::SequenceClassifier => "sequence_classifier",
+            Self::TokenClassifier => "token_classifier",
+            Self::QuestionAnswerer => "question_answerer",
+            Self::MaskedLm => "masked_lm",
+            Self::ImageClassifier => "image_classifier",
+        }
+    }
+}
+
 impl fmt::Display for ModelKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

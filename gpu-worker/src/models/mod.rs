@@ -5,6 +5,7 @@
 mod albert;
 mod bart;
 mod bert;
+mod deberta_v2;
 mod decoder;
 mod distilbert;
 mod electra;
@@ -13,11 +14,14 @@ mod encoder;
 mod gemma;
 mod gpt2;
 mod gpt_neox;
+mod gte;
 mod kinds;
 mod labels;
 mod llama;
 mod mixture;
+mod modernbert;
 mod mpnet;
+mod nomic_bert;
 mod olmo2;
 mod opt;
 mod phi3;
@@ -50,6 +54,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     bert::CAMEMBERT,
     bert::ROBERTA,
     bert::XLM_ROBERTA,
+    deberta_v2::DEBERTA_V2,
     distilbert::DISTILBERT,
     electra::ELECTRA,
     gemma::GEMMA,
@@ -57,6 +62,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     gemma::GEMMA3_TEXT,
     gpt2::GPT2,
     gpt_neox::GPT_NEOX,
+    gte::GTE,
     llama::LLAMA,
     llama::MISTRAL,
     llama::QWEN2,
@@ -64,7 +70,9 @@ pub const ARCHITECTURES: &[Architecture] = &[
     mixture::MIXTRAL,
     mixture::QWEN2_MOE,
     mixture::QWEN3_MOE,
+    modernbert::MODERNBERT,
     mpnet::MPNET,
+    nomic_bert::NOMIC_BERT,
     olmo2::OLMO2,
     opt::OPT,
     phi3::PHI3,
@@ -194,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_an_architecture_cannot_do_is_refused_by_name() {
-        use ModelKind::{CausalLm, ImageClassifier, TextEncoder};
+        use ModelKind::{CausalLm, ImageClassifier, Seq2SeqLm, TextEncoder};
         for (model_type, kind, config, expected) in [
             ("bert", CausalLm, "{}", "bert cannot be loaded as a causal language model"),
             (
@@ -261,13 +269,45 @@ mod tests {
                 "quantization_config = gptq",
             ),
             ("qwen3", CausalLm, r#"{"layer_types": ["linear_attention"]}"#, "layer_types"),
+            ("bart", Seq2SeqLm, r#"{"is_encoder_decoder": false}"#, "is_encoder_decoder = false"),
+            ("bart", Seq2SeqLm, r#"{"encoder_attention_heads": 7}"#, "encoder_attention_heads = 7"),
+            ("bart", CausalLm, "{}", "bart cannot be loaded as a causal language model"),
+            ("mbart", Seq2SeqLm, r#"{"decoder_ffn_dim": 0}"#, "decoder_ffn_dim = 0"),
+            ("pegasus", Seq2SeqLm, r#"{"is_decoder": true}"#, "is_decoder = true"),
+            (
+                "marian",
+                Seq2SeqLm,
+                r#"{"max_position_embeddings": 1000000000}"#,
+                "max_position_embeddings = 1000000000",
+            ),
+            ("m2m_100", Seq2SeqLm, r#"{"pad_token_id": null}"#, "pad_token_id = null"),
+            ("m2m_100", Seq2SeqLm, r#"{"pad_token_id": -1}"#, "pad_token_id = -1"),
+            (
+                "t5",
+                Seq2SeqLm,
+                r#"{"feed_forward_proj": "gated-maxout"}"#,
+                "feed_forward_proj: activation \"maxout\" is not supported",
+            ),
+            (
+                "t5",
+                TextEncoder,
+                r#"{"relative_attention_num_buckets": 2}"#,
+                "relative_attention_num_buckets = 2",
+            ),
+            (
+                "umt5",
+                Seq2SeqLm,
+                r#"{"relative_attention_max_distance": 1073741824}"#,
+                "relative_attention_max_distance = 1073741824",
+            ),
+            ("mt5", Seq2SeqLm, r#"{"num_decoder_layers": -1}"#, "num_decoder_layers = -1"),
             ("vit", ImageClassifier, r#"{"hidden_size": 0}"#, "hidden_size = 0"),
             ("vit", ImageClassifier, "[]", "config.json is invalid"),
         ] {
             let refusal = refusal(model_type, kind, config);
             assert!(refusal.contains(expected), "{model_type} {config}: {refusal}");
         }
-        assert!(find("t5").is_err());
+        assert!(find("no_such_architecture").is_err());
     }
 
     #[test]

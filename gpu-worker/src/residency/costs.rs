@@ -39,6 +39,7 @@ impl State {
         let estimate = room::estimate(facts, kind, dtype);
         let fresh = LearnedCost {
             model_id: facts.model_id().to_owned(),
+            kind: kind.name().to_owned(),
             dtype: precision::name(dtype).to_owned(),
             device: device.name.clone(),
             revision: facts.revision().to_owned(),
@@ -170,6 +171,7 @@ impl LearnedCost {
             estimated_workspace_bytes: self.estimated_workspace,
             estimate_error_ratio: self.estimate_error(),
             steps: steps.collect(),
+            kind: self.kind.clone(),
         }
     }
 }

@@ -16,14 +16,17 @@ use super::{admission::Holding, facts::Facts, learned::LearnedCost, precision};
 use crate::{
     failure::Failure,
     lane::{Lane, LaneHandle},
+    models::ModelKind,
 };
 
-/// What a residency is, apart from its bytes. The same model in another data type is another residency.
+/// What a residency is, apart from its bytes. The same model in another data type is another residency, and so is the
+/// same repository as another kind of model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     pub model_id: String,
     pub revision: String,
     pub dtype: Kind,
+    pub kind: ModelKind,
 }
 
 /// Bytes charged on the device.
@@ -250,6 +253,7 @@ impl Entry {
             requests_per_second: None,
             failed_loads: self.failures.max(self.failed_before),
             learned: Some(self.cost.message()),
+            kind: self.key.kind.name().to_owned(),
         }
     }
 }

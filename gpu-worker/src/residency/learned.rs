@@ -4,14 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::lane::StepPeaks;
 
-/// Of a model, in a data type, on a device.
-pub type CostKey = (String, String, String);
+/// Of a model, as a kind, in a data type, on a device.
+pub type CostKey = (String, String, String, String);
 
 /// What was measured of a model here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LearnedCost {
     pub model_id: String,
+    /// Kind of model that the repository was loaded as; empty in what an older worker wrote.
+    pub kind: String,
     pub dtype: String,
     pub device: String,
     /// The commit that it was measured on; another one may need something else.
@@ -27,7 +29,7 @@ pub struct LearnedCost {
 
 impl LearnedCost {
     pub fn key(&self) -> CostKey {
-        (self.model_id.clone(), self.dtype.clone(), self.device.clone())
+        (self.model_id.clone(), self.kind.clone(), self.dtype.clone(), self.device.clone())
     }
 
     /// `(estimate − measured) / measured` of the intermediate tensors; `None` before enough was measured.

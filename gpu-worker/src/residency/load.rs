@@ -90,7 +90,7 @@ impl Residencies {
             facts: Arc::clone(&entry.facts),
             spec: SpecParts {
                 architecture: wanted.architecture,
-                kind: wanted.task.kind,
+                kind: entry.key.kind,
                 dtype: entry.key.dtype,
                 cache_bytes: entry.bytes.cache,
             },

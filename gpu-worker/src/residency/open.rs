@@ -99,6 +99,7 @@ impl Residencies {
             model_id: wanted.facts.model_id().to_owned(),
             revision: wanted.facts.revision().to_owned(),
             dtype,
+            kind: wanted.task.kind,
         };
         let now = Instant::now();
         let mut state = self.lock();

@@ -11,6 +11,8 @@ use crate::models::ModelKind;
 const MIN_CACHE_TOKENS: u64 = 2048;
 /// … and at most this many.
 const MAX_CACHE_TOKENS: u64 = 16384;
+/// A source beside several beams: never less than this.
+const MIN_SEQ2SEQ_TOKENS: u64 = 4096;
 
 /// Tokens, patches or rows of a typical largest step, for the first estimate of its intermediate tensors.
 const STEP_ROWS: u64 = 2048;
@@ -19,9 +21,9 @@ const STEP_ROWS: u64 = 2048;
 pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
     let config = Sizes(serde_json::from_str(&facts.config).unwrap_or_default());
     let cache = match kind {
-        ModelKind::CausalLm => config.cache_bytes(dtype, 2),
+        ModelKind::CausalLm => config.cache_bytes(dtype, 2, MIN_CACHE_TOKENS),
         // Several beams beside the source.
-        ModelKind::Seq2SeqLm => config.cache_bytes(dtype, 4),
+        ModelKind::Seq2SeqLm => config.cache_bytes(dtype, 4, MIN_SEQ2SEQ_TOKENS),
         _ => 0,
     };
     Bytes {
@@ -45,7 +47,7 @@ impl Sizes {
     }
 
     /// Bound of the keys and values of a residency: some of the model's contexts, within limits.
-    fn cache_bytes(&self, dtype: Kind, contexts: u64) -> u64 {
+    fn cache_bytes(&self, dtype: Kind, contexts: u64, least: u64) -> u64 {
         let layers = self
             .field(&[
                 "decoder_layers",
@@ -64,7 +66,7 @@ impl Sizes {
         let context = self
             .field(&["max_position_embeddings", "n_positions", "n_ctx"])
             .unwrap_or(MIN_CACHE_TOKENS);
-        let tokens = context.saturating_mul(contexts).clamp(MIN_CACHE_TOKENS, MAX_CACHE_TOKENS);
+        let tokens = context.saturating_mul(contexts).clamp(least, MAX_CACHE_TOKENS);
         let values = 2_u64.saturating_mul(layers).saturating_mul(kv_heads).saturating_mul(head_dim);
         tokens.saturating_mul(values).saturating_mul(bytes_per_value(dtype))
     }
@@ -73,7 +75,14 @@ impl Sizes {
     fn workspace_bytes(&self, dtype: Kind) -> u64 {
         let hidden = self.hidden();
         let wide = self
-            .field(&["intermediate_size", "n_inner", "hidden_dim", "d_ff", "encoder_ffn_dim"])
+            .field(&[
+                "intermediate_size",
+                "n_inner",
+                "hidden_dim",
+                "d_ff",
+                "encoder_ffn_dim",
+                "ffn_dim",
+            ])
             .unwrap_or(hidden.saturating_mul(4));
         let values = hidden.saturating_mul(4).saturating_add(wide.saturating_mul(2));
         STEP_ROWS.saturating_mul(values).saturating_mul(bytes_per_value(dtype))
@@ -91,7 +100,7 @@ mod tests {
     #[test]
     fn the_cache_of_gpt2_holds_two_contexts() {
         let gpt2 = sizes(r#"{"n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024}"#);
-        assert_eq!(gpt2.cache_bytes(Kind::Float, 2), 2048 * 2 * 12 * 768 * 4);
+        assert_eq!(gpt2.cache_bytes(Kind::Float, 2, MIN_CACHE_TOKENS), 2048 * 2 * 12 * 768 * 4);
     }
 
     #[test]
@@ -100,7 +109,10 @@ mod tests {
             r#"{"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2,
                 "max_position_embeddings": 1048576}"#,
         );
-        assert_eq!(long.cache_bytes(Kind::Half, 2), MAX_CACHE_TOKENS * 2 * 2 * 16 * 2);
+        assert_eq!(
+            long.cache_bytes(Kind::Half, 2, MIN_CACHE_TOKENS),
+            MAX_CACHE_TOKENS * 2 * 2 * 16 * 2
+        );
     }
 
     #[test]
@@ -114,6 +126,6 @@ mod tests {
         let absurd = sizes(
             r#"{"hidden_size": 18446744073709551615, "num_hidden_layers": 18446744073709551615}"#,
         );
-        assert_eq!(absurd.cache_bytes(Kind::Float, 2), u64::MAX);
+        assert_eq!(absurd.cache_bytes(Kind::Float, 2, MIN_CACHE_TOKENS), u64::MAX);
     }
 }

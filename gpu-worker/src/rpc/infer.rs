@@ -95,6 +95,7 @@ pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEve
                     yield event(call.started(&shared, &residency));
                 }
                 Some(Event::Token(token)) => yield event(Kind::Token(token)),
+                Some(Event::Progress(progress)) => yield event(Kind::Progress(progress)),
                 Some(Event::Made(made, timing)) => {
                     lane.gauges.pace().ended(lane.gauges.jobs.load(Ordering::Acquire) > 1, Instant::now());
                     call.tell(&timing);
@@ -332,7 +333,12 @@ fn resolve_media(request: &mut InferRequest, shared: &Shared) -> Result<(), Fail
             request.inputs.as_mut().and_then(|inputs| inputs.image.as_mut())
         }
         Some(
-            Input::TextGeneration(_) | Input::FeatureExtraction(_) | Input::SentenceSimilarity(_),
+            Input::TextGeneration(_)
+            | Input::FeatureExtraction(_)
+            | Input::SentenceSimilarity(_)
+            | Input::Text2textGeneration(_)
+            | Input::Summarization(_)
+            | Input::Translation(_),
         )
         | None => None,
     };

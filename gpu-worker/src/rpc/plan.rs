@@ -24,6 +24,7 @@ pub async fn plan(
         Err(_) if !request.task.is_empty() => request.task,
         Err(_) => facts.inferred_task.clone().unwrap_or_default(),
     };
+    let kind = planned.as_ref().ok().map(|(task, _)| task.kind.name());
     let cost = planned.as_ref().ok().map(|(task, _)| residencies.cost(&facts, task.kind, dtype));
     let download_bytes = match facts.repository.source() {
         Source::Local => 0,
@@ -51,6 +52,7 @@ pub async fn plan(
         working_is_learned: cost.as_ref().is_some_and(|cost| cost.is_learned),
         load_seconds: cost.and_then(|cost| cost.load).map(|load| load.as_secs_f64()),
         weights_format: facts.format.name().to_owned(),
+        kind: kind.unwrap_or_default().to_owned(),
         weights_are_coarse: facts.format.is_coarse(),
     })
 }

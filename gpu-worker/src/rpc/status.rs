@@ -180,6 +180,7 @@ fn task_support() -> Vec<TaskSupport> {
     let support = |task: &tasks::Task| TaskSupport {
         task: task.id.to_owned(),
         architectures: models::supporting(task.kind).map(str::to_owned).collect(),
+        kind: task.kind.name().to_owned(),
     };
     tasks::TASKS.iter().map(support).collect()
 }

@@ -1,10 +1,11 @@
-//! Temperature, top-k, top-p and min-p, in the reference's order and with its arithmetic.
+//! Temperature, top-k, top-p, min-p and the cutoffs of `cutoff.rs`, in the reference's order and with its arithmetic.
 //!
 //! Reference: `_get_logits_processor` in `transformers/generation/utils.py` and the warpers of
 //! `transformers/generation/logits_process.py`.
 
 use super::{
     SamplingOptions,
+    cutoff::{keep_epsilon, keep_eta, keep_typical},
     top::{Candidate, best_first, largest},
 };
 
@@ -32,6 +33,15 @@ pub(super) fn filter(logits: &[f32], options: &SamplingOptions) -> Vec<Candidate
     }
     if let Some(min_p) = options.min_p {
         keep_min_p(&mut candidates, min_p);
+    }
+    if options.typical_p < 1.0 {
+        keep_typical(&mut candidates, options.typical_p);
+    }
+    if options.epsilon_cutoff > 0.0 {
+        keep_epsilon(&mut candidates, options.epsilon_cutoff);
+    }
+    if options.eta_cutoff > 0.0 {
+        keep_eta(&mut candidates, options.eta_cutoff);
     }
     candidates
 }

@@ -1,10 +1,19 @@
 //! Chooses the next token from a model's logits. Pure: no clock, no device; randomness comes from a seed.
 
+mod beam;
+mod constraints;
+mod continuing;
+mod cutoff;
+mod decoding;
 mod filter;
 mod options;
 mod sampler;
 mod top;
 
+pub use beam::{BeamNext, BeamOptions, BeamSearch, BeamTarget, EarlyStopping};
+pub use constraints::Constraints;
+pub use continuing::continuing;
+pub use decoding::Decoding;
 pub use options::{InvalidOption, SamplingOptions};
 pub use sampler::{History, Sampled, Sampler};
 

@@ -34,6 +34,12 @@ pub struct SamplingOptions {
     pub top_k: u32,
     pub top_p: f64,
     pub min_p: Option<f64>,
+    /// 1: all.
+    pub typical_p: f64,
+    /// 0: none.
+    pub epsilon_cutoff: f64,
+    /// 0: none.
+    pub eta_cutoff: f64,
     pub repetition_penalty: f64,
     pub frequency_penalty: f64,
     pub presence_penalty: f64,
@@ -104,6 +110,11 @@ impl SamplingOptions {
                         .check("must be from 0 to 1", |value| (0.0..=1.0).contains(value))?,
                 ),
             },
+            typical_p: either("typical_p", options.typical_p, model.typical_p)
+                .or(1.0)
+                .check("must be above 0 and at most 1", |&value| value > 0.0 && value <= 1.0)?,
+            epsilon_cutoff: cutoff("epsilon_cutoff", model.epsilon_cutoff)?,
+            eta_cutoff: cutoff("eta_cutoff", model.eta_cutoff)?,
             repetition_penalty: either(
                 "repetition_penalty",
                 options.repetition_penalty,
@@ -136,14 +147,25 @@ impl SamplingOptions {
     }
 }
 
-/// A value and who gave it, so that an error can name it.
-struct Origin<T> {
-    owner: &'static str,
-    name: &'static str,
-    value: T,
+/// A least probability, which only the model's defaults can ask for.
+fn cutoff(name: &'static str, model: Option<f64>) -> Result<f64, InvalidOption> {
+    either(name, None, model)
+        .or(0.0)
+        .check("must be at least 0 and below 1", |value| (0.0..1.0).contains(value))
 }
 
-fn either<T>(name: &'static str, option: Option<T>, model: Option<T>) -> Origin<Option<T>> {
+/// A value and who gave it, so that an error can name it.
+pub(super) struct Origin<T> {
+    owner: &'static str,
+    name: &'static str,
+    pub(super) value: T,
+}
+
+pub(super) fn either<T>(
+    name: &'static str,
+    option: Option<T>,
+    model: Option<T>,
+) -> Origin<Option<T>> {
     match option {
         Some(value) => Origin { owner: "options", name, value: Some(value) },
         None => Origin { owner: "generation_config", name, value: model },
@@ -151,14 +173,14 @@ fn either<T>(name: &'static str, option: Option<T>, model: Option<T>) -> Origin<
 }
 
 impl<T> Origin<Option<T>> {
-    fn or(self, default: T) -> Origin<T> {
+    pub(super) fn or(self, default: T) -> Origin<T> {
         let owner = if self.value.is_some() { self.owner } else { "options" };
         Origin { owner, name: self.name, value: self.value.unwrap_or(default) }
     }
 }
 
 impl<T> Origin<T> {
-    fn check(
+    pub(super) fn check(
         self,
         message: impl Into<String>,
         accept: impl Fn(&T) -> bool,
@@ -171,7 +193,7 @@ impl<T> Origin<T> {
     }
 }
 
-fn invalid(field: impl Into<String>, message: impl Into<String>) -> InvalidOption {
+pub(super) fn invalid(field: impl Into<String>, message: impl Into<String>) -> InvalidOption {
     InvalidOption { field: field.into(), message: message.into() }
 }
 
@@ -195,6 +217,7 @@ mod tests {
             ("top_p", TextGenerationOptions { top_p: Some(0.0), ..none() }),
             ("top_p", TextGenerationOptions { top_p: Some(f64::NAN), ..none() }),
             ("min_p", TextGenerationOptions { min_p: Some(1.1), ..none() }),
+            ("typical_p", TextGenerationOptions { typical_p: Some(0.0), ..none() }),
             (
                 "repetition_penalty",
                 TextGenerationOptions { repetition_penalty: Some(0.0), ..none() },

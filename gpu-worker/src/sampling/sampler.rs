@@ -1,7 +1,7 @@
 //! One choice's sampler: penalties, filters, draw, logarithms.
 //!
-//! Order, as in the reference: repetition penalty, no end before `min_new_tokens`, (frequency and presence, which the
-//! reference lacks), temperature, top-k, top-p, min-p. Logarithms are of the raw logits, before all of it.
+//! Order, as in the reference: repetition penalty, no end before `min_new_tokens`, what else is forbidden or forced, (frequency and presence, which the
+//! reference lacks), temperature, top-k, top-p, min-p, typical-p, epsilon, eta. Logarithms are of the raw logits, before all of it.
 //!
 //! Draws are reproducible: ChaCha with 12 rounds, its key from the seed (`seed_from_u64`), its stream the index of the
 //! choice, one 64-bit word per drawn token of which the upper 53 bits are the fraction. Greedy choices draw nothing.
@@ -14,7 +14,7 @@ use rand_chacha::{
 };
 
 use super::{
-    SamplingError, SamplingOptions,
+    Constraints, SamplingError, SamplingOptions,
     filter::{filter, likeliest, softmax},
     top::Candidate,
 };
@@ -40,6 +40,8 @@ pub struct Sampled {
 #[derive(Clone, Debug)]
 pub struct Sampler {
     options: SamplingOptions,
+    /// Says all that the options say before the temperature, and more.
+    constraints: Option<Constraints>,
     random: ChaCha12Rng,
     /// Every token that occurred, and how often it was generated.
     occurred: BTreeMap<u32, u32>,
@@ -52,7 +54,21 @@ impl Sampler {
     pub fn new(options: SamplingOptions, seed: u64, choice: u32) -> Self {
         let mut random = ChaCha12Rng::seed_from_u64(seed);
         random.set_stream(u64::from(choice));
-        Self { options, random, occurred: BTreeMap::new(), n_prompt: 0, n_generated: 0 }
+        Self {
+            options,
+            constraints: None,
+            random,
+            occurred: BTreeMap::new(),
+            n_prompt: 0,
+            n_generated: 0,
+        }
+    }
+
+    /// One that follows constraints, whose repetition penalty and lengths then count instead of the options'.
+    #[must_use]
+    pub fn constrained(mut self, constraints: Option<Constraints>) -> Self {
+        self.constraints = constraints;
+        self
     }
 
     pub fn options(&self) -> &SamplingOptions {
@@ -102,12 +118,17 @@ impl Sampler {
     }
 
     fn penalise(&mut self, logits: &mut [f32], history: &History<'_>) {
+        if let Some(constraints) = &self.constraints {
+            constraints.apply(logits, &[history.prompt, history.generated].concat(), &[]);
+        }
         let options = &self.options;
         let (repetition, frequency, presence) = (
             options.repetition_penalty as f32,
             options.frequency_penalty as f32,
             options.presence_penalty as f32,
         );
+        let is_own = self.constraints.is_none();
+        let repetition = if is_own { repetition } else { 1.0 };
         let counts = frequency != 0.0 || presence != 0.0;
         if repetition != 1.0 || counts {
             note(&mut self.occurred, &mut self.n_prompt, history.prompt, 0);
@@ -120,7 +141,7 @@ impl Sampler {
                 }
             }
         }
-        if history.generated.len() < options.min_new_tokens as usize {
+        if is_own && history.generated.len() < options.min_new_tokens as usize {
             for &id in &options.eos_token_ids {
                 if let Some(logit) = logits.get_mut(id as usize) {
                     *logit = f32::NEG_INFINITY;

@@ -8,13 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{GeneratedText, TokenEvent};
+use proto::{GeneratedText, ProgressEvent, TokenEvent};
 
 use super::{
     counters::Counters,
     outbox::{Outbox, Outgoing},
 };
-use crate::{failure::Failure, media::Pixels, sampling::SamplingOptions, text::Tokenizer};
+use crate::{
+    failure::Failure,
+    media::Pixels,
+    sampling::{Constraints, Decoding, SamplingOptions},
+    text::Tokenizer,
+};
 
 /// For whom a request is, as its sender said; those who said nothing are one tenant.
 pub type Tenant = Arc<str>;
@@ -104,7 +109,9 @@ impl Drop for Job {
 /// What the device has to do for a request.
 pub enum Work {
     Generate(Generate),
+    Write(Box<Write>),
     Encode(Encode),
+    Score(Score),
     Classify(Pixels),
 }
 
@@ -112,9 +119,20 @@ pub enum Work {
 pub struct Generate {
     pub prompt_ids: Vec<u32>,
     pub options: SamplingOptions,
+    /// What is forbidden and forced, if anything is.
+    pub constraints: Option<Constraints>,
     pub seed: u64,
     /// At least 1.
     pub max_new_tokens: usize,
+    pub tokenizer: Tokenizer,
+}
+
+/// Read sources and write a target for each.
+pub struct Write {
+    /// Tokens of every source; none is empty.
+    pub sources: Vec<Vec<u32>>,
+    pub decoding: Decoding,
+    pub seed: u64,
     pub tokenizer: Tokenizer,
 }
 
@@ -125,6 +143,13 @@ pub struct Encode {
     pub scaling: Scaling,
     /// Only so many values of each vector.
     pub dimensions: Option<usize>,
+}
+
+/// Score token rows: as a whole, token by token, or against the vocabulary, whichever the model does.
+pub struct Score {
+    pub rows: Vec<TokenRow>,
+    /// For a masked language model: of each row, the places whose token is wanted. Other models don't look at it.
+    pub wanted: Vec<Vec<usize>>,
 }
 
 /// When a vector is scaled to length 1.
@@ -163,6 +188,8 @@ pub enum Event {
     /// Its first step begins.
     Started,
     Token(TokenEvent),
+    /// How far a loop is whose pieces cannot be shown yet.
+    Progress(ProgressEvent),
     /// All is done; the last event.
     Made(Made, Timing),
     /// It failed; the last event.
@@ -173,8 +200,12 @@ pub enum Event {
 #[derive(Debug)]
 pub enum Made {
     Texts(Vec<GeneratedText>),
+    /// One list per source, best first.
+    Written(Vec<Vec<GeneratedText>>),
     /// One per row: `vectors × dim` values.
     Vectors(Vec<Vectors>),
+    /// The logits of each row: one vector for the whole text, one per token, or one per wanted place.
+    Scores(Vec<Vectors>),
     Logits(Vec<f32>),
 }
 
@@ -204,7 +235,7 @@ impl Outgoing for Event {
     fn bytes(&self) -> usize {
         match self {
             Self::Token(token) => EVENT_BYTES + token.text.len() + token.top.len() * EVENT_BYTES,
-            Self::Started | Self::Made(..) | Self::Failed(_) => EVENT_BYTES,
+            Self::Started | Self::Progress(_) | Self::Made(..) | Self::Failed(_) => EVENT_BYTES,
         }
     }
 

@@ -13,6 +13,9 @@ mod generation;
 mod image_classification;
 mod job;
 pub mod outbox;
+mod rows;
+mod scoring;
+mod seq2seq;
 mod shape;
 pub mod shares;
 
@@ -20,11 +23,12 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use proto::{InferRequest, infer_result::Output};
 
+use self::scoring::{Scorer, ScoringPipeline};
 pub use self::{
     counters::{AGE_BOUNDS, BATCH_BOUNDS, CANCEL_BOUNDS, Cancels, Counters},
     job::{
-        Encode, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Tenant, Timing, TokenRow,
-        Vectors, Work,
+        Encode, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Score, Tenant, Timing,
+        TokenRow, Vectors, Work, Write,
     },
     shape::StepShape,
 };
@@ -48,6 +52,13 @@ pub struct Task {
 /// Every task that this worker knows.
 pub const TASKS: &[Task] = &[
     Task { id: "text-generation", kind: ModelKind::CausalLm, processor: generation::processor },
+    Task {
+        id: "text2text-generation",
+        kind: ModelKind::Seq2SeqLm,
+        processor: seq2seq::text2text_generation,
+    },
+    Task { id: "summarization", kind: ModelKind::Seq2SeqLm, processor: seq2seq::summarization },
+    Task { id: "translation", kind: ModelKind::Seq2SeqLm, processor: seq2seq::translation },
     Task {
         id: "feature-extraction",
         kind: ModelKind::TextEncoder,
@@ -77,6 +88,9 @@ pub fn of_input(request: &InferRequest) -> Option<&'static str> {
         Input::FeatureExtraction(_) => "feature-extraction",
         Input::SentenceSimilarity(_) => "sentence-similarity",
         Input::ImageClassification(_) => "image-classification",
+        Input::Text2textGeneration(_) => "text2text-generation",
+        Input::Summarization(_) => "summarization",
+        Input::Translation(_) => "translation",
     })
 }
 
@@ -204,7 +218,7 @@ pub struct Pipelines {
 }
 
 impl Pipelines {
-    /// `cache_bytes` bounds the keys and values of causal models.
+    /// `cache_bytes` bounds the keys and values of models that write.
     pub fn new(
         model: Model,
         checkpoint: Checkpoint,
@@ -215,11 +229,20 @@ impl Pipelines {
             Model::CausalLm(model) => {
                 Box::new(generation::GenerationPipeline::new(model, device, cache_bytes))
             }
+            Model::Seq2SeqLm(model) => {
+                Box::new(seq2seq::Seq2SeqPipeline::new(model, device, cache_bytes))
+            }
             Model::TextEncoder(model) => Box::new(encoding::EncodingPipeline::of(model, device)),
+            Model::SequenceClassifier(model) => {
+                Box::new(ScoringPipeline::of(Scorer::Sequences(model), device))
+            }
+            Model::TokenClassifier(model) | Model::QuestionAnswerer(model) => {
+                Box::new(ScoringPipeline::of(Scorer::Tokens(model), device))
+            }
+            Model::MaskedLm(model) => Box::new(ScoringPipeline::of(Scorer::Masked(model), device)),
             Model::ImageClassifier(model) => {
                 Box::new(image_classification::ImagePipeline::of(model, device))
             }
-            _ => unreachable!("no task loads this kind yet"),
         };
         Self { pipelines: vec![pipeline], _checkpoint: Some(checkpoint) }
     }

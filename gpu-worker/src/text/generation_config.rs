@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::TextError;
 
-const FILE: &str = "generation_config.json";
+pub(super) const FILE: &str = "generation_config.json";
 const FALLBACK: &str = "config.json";
 
 /// What a repository says about how its model generates. Nothing is validated here but the types;
@@ -23,6 +23,9 @@ pub struct GenerationConfig {
     pub top_k: Option<u32>,
     pub top_p: Option<f64>,
     pub min_p: Option<f64>,
+    pub typical_p: Option<f64>,
+    pub epsilon_cutoff: Option<f64>,
+    pub eta_cutoff: Option<f64>,
     pub repetition_penalty: Option<f64>,
     /// Tokens that may be generated.
     pub max_new_tokens: Option<u32>,
@@ -77,9 +80,9 @@ fn object(file: &'static str, text: &str) -> Result<Map<String, Value>, TextErro
 }
 
 /// One file's values, read by name with their types checked.
-struct Fields<'a> {
-    file: &'static str,
-    values: &'a Map<String, Value>,
+pub(super) struct Fields<'a> {
+    pub(super) file: &'static str,
+    pub(super) values: &'a Map<String, Value>,
 }
 
 impl Fields<'_> {
@@ -94,6 +97,9 @@ impl Fields<'_> {
             top_k: self.count("top_k")?,
             top_p: self.number("top_p")?,
             min_p: self.number("min_p")?,
+            typical_p: self.number("typical_p")?,
+            epsilon_cutoff: self.number("epsilon_cutoff")?,
+            eta_cutoff: self.number("eta_cutoff")?,
             repetition_penalty: self.number("repetition_penalty")?,
             max_new_tokens: self.count("max_new_tokens")?,
             min_new_tokens: self.count("min_new_tokens")?,
@@ -102,7 +108,7 @@ impl Fields<'_> {
         })
     }
 
-    fn get<T>(
+    pub(super) fn get<T>(
         &self,
         name: &str,
         expected: &'static str,
@@ -118,21 +124,21 @@ impl Fields<'_> {
         }
     }
 
-    fn number(&self, name: &str) -> Result<Option<f64>, TextError> {
+    pub(super) fn number(&self, name: &str) -> Result<Option<f64>, TextError> {
         self.get(name, "a number", Value::as_f64)
     }
 
-    fn count(&self, name: &str) -> Result<Option<u32>, TextError> {
+    pub(super) fn count(&self, name: &str) -> Result<Option<u32>, TextError> {
         self.get(name, "a whole number", |value| value.as_u64()?.try_into().ok())
     }
 
     /// The first of the ids; a decoder's start or a padding id can only be one.
-    fn id(&self, name: &str) -> Result<Option<u32>, TextError> {
+    pub(super) fn id(&self, name: &str) -> Result<Option<u32>, TextError> {
         Ok(self.ids(name)?.first().copied())
     }
 
     /// One id or a list. A negative id is how some repositories write that there is none.
-    fn ids(&self, name: &str) -> Result<Vec<u32>, TextError> {
+    pub(super) fn ids(&self, name: &str) -> Result<Vec<u32>, TextError> {
         let read = |value: &Value| match value {
             Value::Array(items) => items.iter().map(Value::as_i64).collect::<Option<Vec<_>>>(),
             one => Some(vec![one.as_i64()?]),

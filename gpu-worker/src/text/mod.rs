@@ -1,6 +1,7 @@
 //! Text in and out: tokenizers, detokenising a stream, stop strings, chat templates, generation defaults.
 
 mod chat_template;
+mod decoding_config;
 mod detokenizer;
 mod generation_config;
 mod literal;
@@ -13,6 +14,7 @@ mod template_methods;
 mod tokenizer;
 
 pub use chat_template::{ChatInput, ChatTemplate};
+pub use decoding_config::{DecodingConfig, StopRule};
 pub use detokenizer::Detokenizer;
 pub use generation_config::GenerationConfig;
 pub use special_tokens::SpecialTokens;
@@ -34,6 +36,8 @@ pub enum TextError {
     },
     #[error("{file}: `{field}` must be {expected}")]
     Field { file: &'static str, field: String, expected: &'static str },
+    #[error("{file}: `{field}` = {value} is not supported")]
+    Value { file: &'static str, field: &'static str, value: String },
     #[error("the text cannot be tokenised: {message}")]
     Encode { message: String },
     #[error("the tokens cannot be turned into text: {message}")]
@@ -58,6 +62,7 @@ impl TextError {
             | Self::Tokenizer { .. }
             | Self::Json { .. }
             | Self::Field { .. }
+            | Self::Value { .. }
             | Self::TemplateSyntax { .. }
             | Self::TemplateEndless
             | Self::TemplateName { .. } => "format_not_supported",

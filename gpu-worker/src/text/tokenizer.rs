@@ -181,6 +181,29 @@ impl Tokenizer {
         self.inner.tokenizer.token_to_id(token)
     }
 
+    /// Whether the token was added to the vocabulary, as the codes of languages are.
+    pub fn is_added(&self, id: u32) -> bool {
+        self.inner.tokenizer.get_added_vocabulary().simple_id_to_token(id).is_some()
+    }
+
+    /// The tokens that were added to the vocabulary, by rising id.
+    pub fn added_ids(&self) -> Vec<u32> {
+        let mut ids: Vec<u32> =
+            self.inner.tokenizer.get_added_tokens_decoder().into_keys().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Tokens of the vocabulary that begin and end like this, in order, `limit` of them at most.
+    pub fn tokens_like(&self, begin: &str, end: &str, limit: usize) -> Vec<String> {
+        let fits = |token: &String| token.starts_with(begin) && token.ends_with(end);
+        let mut tokens: Vec<String> =
+            self.inner.tokenizer.get_vocab(true).into_keys().filter(fits).collect();
+        tokens.sort_unstable();
+        tokens.truncate(limit);
+        tokens
+    }
+
     /// The id of a role: `bos_token`, `eos_token`, `unk_token`, `sep_token`, `pad_token`, `cls_token`, `mask_token`.
     pub fn special_id(&self, role: &str) -> Option<u32> {
         self.id(self.inner.special.get(role)?)

@@ -139,6 +139,57 @@ fn prefill_in_chunks_equals_prefill_at_once() {
 }
 
 #[test]
+fn a_prompt_that_is_read_in_pieces_turns_as_it_would_at_once() {
+    let _guard = tch::no_grad_guard();
+    for name in ["llama-dynamic", "phi3-longrope"] {
+        let fixture = Fixture::open(name);
+        let model = fixture.causal_lm();
+        let arena = KvArena::new(model.cache_shape(), Device::Cpu, 1 << 20);
+        let (slot, longer) = (arena.reserve(64).unwrap(), fixture.expected("longer"));
+        let pieces: Vec<Tensor> = [(0, 7), (7, 12), (19, 5)]
+            .into_iter()
+            .map(|(cached, tokens)| {
+                let segment = Segment { slot: &slot, cached, tokens };
+                let step = Step::sequences(vec![segment], Device::Cpu).of_lengths(vec![24]);
+                model.logits(&model.hidden(&longer.narrow(0, cached, tokens), &step), &step)
+            })
+            .collect();
+        assert_close(&Tensor::cat(&pieces, 0), fixture.expected("longer_logits"), name);
+    }
+}
+
+#[test]
+fn a_sequence_that_outgrows_its_short_factors_is_read_anew_as_in_the_reference() {
+    let _guard = tch::no_grad_guard();
+    let fixture = Fixture::open("phi3-longrope");
+    let model = fixture.causal_lm();
+    let arena = KvArena::new(model.cache_shape(), Device::Cpu, 1 << 20);
+    let slot = arena.reserve(64).unwrap();
+    let mut ids = fixture.expected("long").shallow_clone();
+    let (mut cached, expected) = (0, fixture.expected("long_generated"));
+    let expected_logits = fixture.expected("long_generated_logits");
+    let found: Vec<i64> = (0..expected.size()[0])
+        .map(|at| {
+            let known = ids.size()[0];
+            if model.rereads_beyond() == Some(known - 1) {
+                cached = 0;
+            }
+            let segment = Segment { slot: &slot, cached, tokens: known - cached };
+            let step = Step::sequences(vec![segment], Device::Cpu);
+            let hidden = model.hidden(&ids.narrow(0, cached, known - cached), &step);
+            cached = known;
+            let logits = model.logits(&hidden, &step);
+            let found = logits.select(0, -1);
+            assert_close(&found, &expected_logits.select(0, at), &format!("token {at}"));
+            let token = last_argmax(&logits);
+            ids = Tensor::cat(&[&ids, &Tensor::from_slice(&[token])], 0);
+            token
+        })
+        .collect();
+    assert_eq!(found, Vec::<i64>::try_from(expected).unwrap());
+}
+
+#[test]
 fn a_decode_row_beside_a_prefill_chunk_changes_neither() {
     every_decoder(|case| {
         let (long, short) = (case.fixture.expected("long"), case.fixture.expected("short"));

@@ -9,13 +9,42 @@ use tch::{Kind, Tensor};
 use crate::fixture::{Fixture, assert_close};
 
 /// Those that have all heads.
-const COMPLETE: &[&str] =
-    &["albert", "bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta"];
-/// Variants with a single head.
-const ENCODERS: &[&str] = &[];
-const SEQUENCE_CLASSIFIERS: &[&str] = &[];
-const TOKEN_CLASSIFIERS: &[&str] = &[];
-const MASKED_LMS: &[&str] = &["bert-untied-masked", "electra-wide-masked"];
+const COMPLETE: &[&str] = &[
+    "albert",
+    "bert",
+    "camembert",
+    "deberta-v2",
+    "distilbert",
+    "electra",
+    "modernbert",
+    "mpnet",
+    "roberta",
+    "xlm-roberta",
+];
+/// Those that have some, and variants.
+const ENCODERS: &[&str] = &[
+    "deberta-v2-content",
+    "deberta-v2-conv",
+    "gte",
+    "gte-untyped",
+    "modernbert-biased",
+    "nomic_bert",
+];
+const SEQUENCE_CLASSIFIERS: &[&str] = &[
+    "deberta-v2-conv-sequence",
+    "gte-sequence",
+    "modernbert-biased-sequence",
+    "nomic_bert-sequence",
+];
+const TOKEN_CLASSIFIERS: &[&str] = &["gte-token", "modernbert-biased-token", "nomic_bert-token"];
+const MASKED_LMS: &[&str] = &[
+    "bert-untied-masked",
+    "deberta-v2-conv-masked",
+    "electra-wide-masked",
+    "gte-masked",
+    "modernbert-biased-masked",
+    "nomic_bert-masked",
+];
 
 const SUFFIXES: [(ModelKind, &str); 5] = [
     (ModelKind::TextEncoder, ""),

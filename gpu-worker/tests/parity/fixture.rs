@@ -4,9 +4,10 @@ use std::{collections::HashMap, fs, path::PathBuf};
 
 use gpu_worker::{
     models::{self, CausalLm, ImageClassifier, Model, ModelKind, Seq2SeqLm, TextEncoder},
+    tasks::Pipelines,
     weights::Checkpoint,
 };
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::hashed_weights;
 
@@ -94,8 +95,19 @@ impl Fixture {
         self.load_with_unused(wanted, kind).0
     }
 
+    /// The model in the pipeline that a lane would run.
+    pub fn pipelines(&self, wanted: ModelKind) -> Pipelines {
+        let (model, _, checkpoint) = self.load_whole(wanted, Kind::Float);
+        Pipelines::new(model, checkpoint, Device::Cpu, 1 << 20)
+    }
+
     /// The model, and what its checkpoint has besides.
     pub fn load_with_unused(&self, wanted: ModelKind, kind: Kind) -> (Model, Vec<String>) {
+        let (model, unused, _) = self.load_whole(wanted, kind);
+        (model, unused)
+    }
+
+    fn load_whole(&self, wanted: ModelKind, kind: Kind) -> (Model, Vec<String>, Checkpoint) {
         let config: serde_json::Value = serde_json::from_str(&self.config).unwrap();
         let architecture = models::find(config["model_type"].as_str().unwrap()).unwrap();
         let tensors = self.shapes.iter().map(|(name, shape)| {
@@ -106,7 +118,7 @@ impl Fixture {
         let model = architecture.load(&self.config, wanted, &checkpoint.root()).unwrap();
         let mut unused = checkpoint.finish().unwrap().0;
         unused.retain(|name| !architecture.ignored.iter().any(|ending| name.ends_with(ending)));
-        (model, unused)
+        (model, unused, checkpoint)
     }
 }
 

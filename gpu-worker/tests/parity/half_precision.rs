@@ -15,7 +15,10 @@ const KINDS: [(Kind, f64); 2] = [(Kind::BFloat16, 0.05), (Kind::Half, 0.01)];
 fn causal_models_run_in_half_types() {
     let _guard = tch::no_grad_guard();
     for (kind, tolerance) in KINDS {
-        for name in ["gpt2", "llama", "mistral", "qwen2", "qwen3"] {
+        for name in [
+            "gpt2", "gpt_neox", "llama", "mistral", "olmo2", "opt", "phi3", "qwen2", "qwen3",
+            "smollm3",
+        ] {
             let fixture = Fixture::open(name);
             let model = fixture.causal_lm_of(kind);
             assert_eq!(model.cache_shape().kind, kind);

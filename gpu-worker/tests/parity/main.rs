@@ -5,9 +5,11 @@
 // Every function here is test code, though the lint only knows those marked so.
 #![allow(clippy::unwrap_used)]
 
+mod beams;
 mod causal;
 mod encoder;
 mod fixture;
+mod generation;
 mod half_precision;
 mod hashed_weights;
 mod image;

@@ -1,8 +1,8 @@
 //! Distributions as the reference's logits processors leave them; draws that can be repeated.
 
 use gpu_worker::{
-    sampling::{History, Sampler, SamplingError, SamplingOptions},
-    text::GenerationConfig,
+    sampling::{History, Sampler, SamplingError, SamplingOptions, continuing},
+    text::{DecodingConfig, GenerationConfig},
 };
 use proto::TextGenerationOptions;
 use serde_json::Value;
@@ -20,6 +20,7 @@ fn options(setting: &Value, eos: Vec<u32>, do_sample: bool) -> SamplingOptions {
         top_k: whole("top_k"),
         top_p: real("top_p"),
         min_p: real("min_p"),
+        typical_p: real("typical_p"),
         repetition_penalty: real("repetition_penalty"),
         frequency_penalty: real("frequency_penalty"),
         presence_penalty: real("presence_penalty"),
@@ -27,7 +28,12 @@ fn options(setting: &Value, eos: Vec<u32>, do_sample: bool) -> SamplingOptions {
         logprobs: Some(5),
         ..TextGenerationOptions::default()
     };
-    let model = GenerationConfig { eos_token_ids: eos, ..GenerationConfig::default() };
+    let model = GenerationConfig {
+        eos_token_ids: eos,
+        epsilon_cutoff: real("epsilon_cutoff"),
+        eta_cutoff: real("eta_cutoff"),
+        ..GenerationConfig::default()
+    };
     SamplingOptions::resolve(&asked, &model).unwrap()
 }
 
@@ -60,6 +66,71 @@ fn distributions_are_the_references() {
             );
         }
     }
+}
+
+#[test]
+fn constraints_leave_what_the_references_processors_leave() {
+    let cases = fixture(include_str!("../fixtures/text/constraints.json"));
+    for case in cases.as_array().unwrap() {
+        let settings = &case["settings"];
+        let (prompt, generated) = (ids(&case["prompt"]), ids(&case["generated"]));
+        let decoding = DecodingConfig::of(settings.as_object().unwrap()).unwrap();
+        let options = options(settings, ids(&case["eos"]), false);
+        let max_new_tokens = case["max_new_tokens"].as_u64().unwrap() as usize;
+        let constraints =
+            continuing(&options, None, &decoding, prompt.len(), max_new_tokens).unwrap();
+        let mut scores = floats(&case["scores"]);
+        let target = [prompt.as_slice(), &generated].concat();
+        // A forced beginning is none where the prompt has one already.
+        assert_eq!(
+            constraints.is_none(),
+            settings.get("forced_bos_token_id").is_some()
+                && target.len() == 2
+                && generated.is_empty()
+        );
+        if let Some(constraints) = &constraints {
+            constraints.apply(&mut scores, &target, &[]);
+        }
+        let left = case["left"].as_array().unwrap();
+        assert_eq!(scores.len(), left.len());
+        for (id, (found, expected)) in scores.iter().zip(left).enumerate() {
+            let expected = expected.as_f64().unwrap_or(f64::NEG_INFINITY) as f32;
+            assert!(
+                *found == expected || (found - expected).abs() <= 1e-6 * expected.abs().max(1.0),
+                "{settings}, token {id} after {target:?}: {found} {expected}"
+            );
+        }
+        // The sampler sees the same scores, and the logarithms it reports are of those before.
+        let mut row = floats(&case["scores"]);
+        let history = History { prompt: &prompt, generated: &generated };
+        let sampled =
+            Sampler::new(options, 1, 0).constrained(constraints).sample(&mut row, &history);
+        assert_eq!(row, scores);
+        assert!(sampled.unwrap().logprob.unwrap().is_finite());
+    }
+}
+
+#[test]
+fn what_continuing_a_prompt_cannot_do_is_refused_by_name() {
+    let refused = |defaults: Value| {
+        let decoding = DecodingConfig::of(defaults.as_object().unwrap()).unwrap();
+        let options = options(&Value::Null, vec![], false);
+        continuing(&options, None, &decoding, 3, 8).unwrap_err().field
+    };
+    let beams = serde_json::json!({"num_beams": 4});
+    assert_eq!(refused(beams), "generation_config.num_beams");
+    let source = serde_json::json!({"encoder_no_repeat_ngram_size": 2});
+    assert_eq!(refused(source), "generation_config.encoder_no_repeat_ngram_size");
+}
+
+#[test]
+fn a_request_may_forbid_repeated_runs() {
+    let options = options(&Value::Null, vec![], false);
+    let constraints = continuing(&options, Some(2), &DecodingConfig::default(), 3, 8).unwrap();
+    let mut row = [3.0f32, 2.0, 1.0];
+    let history = History { prompt: &[1, 0, 1], generated: &[] };
+    let mut sampler = Sampler::new(options, 1, 0).constrained(constraints);
+    assert_eq!(sampler.sample(&mut row, &history).unwrap().id, 1);
 }
 
 #[test]

@@ -33,3 +33,4 @@ mod slow_reader;
 mod soak;
 mod threads;
 mod worker_loss;
+mod writing;

@@ -4,8 +4,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    ChatMessage, Embedding, EmbeddingOutput, GeneratedText, Labels, LabelsOutput, SimilarityOutput,
-    TextOutput, infer_result::Output,
+    ChatMessage, Embedding, EmbeddingOutput, GeneratedText, Labels, LabelsOutput, Seq2SeqOutput,
+    Seq2SeqTexts, SimilarityOutput, TextOutput, infer_result::Output,
 };
 
 /// What a task made; the shape goes by the task.
@@ -20,6 +20,8 @@ pub enum TaskOutput {
     Similarity(SimilarityAnswer),
     /// `image-classification`
     Labels(LabelsAnswer),
+    /// `text2text-generation`, `summarization`, `translation`
+    Written(WrittenAnswer),
 }
 
 impl From<Output> for TaskOutput {
@@ -29,6 +31,7 @@ impl From<Output> for TaskOutput {
             Output::Embeddings(output) => Self::Embedding(output.into()),
             Output::Similarity(output) => Self::Similarity(output.into()),
             Output::Labels(output) => Self::Labels(output.into()),
+            Output::Seq2seq(output) => Self::Written(output.into()),
         }
     }
 }
@@ -47,6 +50,9 @@ impl Output {
                 .iter()
                 .flat_map(|item| &item.predictions)
                 .all(|prediction| prediction.score.is_finite()),
+            Self::Seq2seq(output) => {
+                output.items.iter().flat_map(|item| &item.choices).all(text_is_finite)
+            }
         }
     }
 }
@@ -201,6 +207,50 @@ impl From<LabelsOutput> for LabelsAnswer {
     }
 }
 
+/// What was written for one text, or one item per text of a list.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum WrittenAnswer {
+    /// For one text.
+    One(WrittenTexts),
+    /// For a list.
+    Batch {
+        /// One per text, in order.
+        batch: Vec<WrittenTexts>,
+    },
+}
+
+/// One written text, or the several that were asked for, best first.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum WrittenTexts {
+    /// One text.
+    One(GeneratedText),
+    /// Several texts.
+    Several {
+        /// The texts.
+        choices: Vec<GeneratedText>,
+    },
+}
+
+impl From<Seq2SeqTexts> for WrittenTexts {
+    fn from(texts: Seq2SeqTexts) -> Self {
+        match one_or_batch(texts.choices, false) {
+            Ok(only) => Self::One(only),
+            Err(choices) => Self::Several { choices },
+        }
+    }
+}
+
+impl From<Seq2SeqOutput> for WrittenAnswer {
+    fn from(output: Seq2SeqOutput) -> Self {
+        match one_or_batch(output.items, output.is_list) {
+            Ok(only) => Self::One(only.into()),
+            Err(items) => Self::Batch { batch: items.into_iter().map(Into::into).collect() },
+        }
+    }
+}
+
 /// The only item where the input was no list; else all of them.
 fn one_or_batch<T>(mut items: Vec<T>, is_list: bool) -> Result<T, Vec<T>> {
     if is_list || items.len() != 1 {
@@ -266,6 +316,20 @@ mod tests {
         assert_eq!(answer(Output::Similarity(pair)), json!({"score": 0.5}));
         let list = SimilarityOutput { scores: vec![0.5], is_pair: false };
         assert_eq!(answer(Output::Similarity(list)), json!({"scores": [0.5]}));
+    }
+
+    #[test]
+    fn written_texts_are_choices_of_items() {
+        let texts = |choices: &[&str]| Seq2SeqTexts {
+            choices: choices.iter().map(|&one| text(one)).collect(),
+        };
+        let one =
+            answer(Output::Seq2seq(Seq2SeqOutput { items: vec![texts(&["a"])], is_list: false }));
+        assert_eq!(one["text"], "a");
+        let items = vec![texts(&["a", "b"]), texts(&["c"])];
+        let list = answer(Output::Seq2seq(Seq2SeqOutput { items, is_list: true }));
+        assert_eq!(list["batch"][0]["choices"][1]["text"], "b");
+        assert_eq!(list["batch"][1]["text"], "c");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How the contract looks in JSON, where that differs from field by field. Only the HTTP edge turns this on.
 
 mod answers;
+mod early_stopping;
 mod errors;
 mod fields;
 mod inputs;
@@ -9,5 +10,6 @@ mod states;
 
 pub use answers::{
     EmbeddingAnswer, LabelsAnswer, SimilarityAnswer, TaskOutput, TextAnswer, TextChoice,
+    WrittenAnswer, WrittenTexts,
 };
 pub use fields::fields_of;

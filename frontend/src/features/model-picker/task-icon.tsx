@@ -22,6 +22,9 @@ const OTHER = <circle cx="10" cy="10" r="5" />;
 
 const SIGNS: Record<string, ReactNode> = {
   "text-generation": TEXT,
+  "text2text-generation": TEXT,
+  summarization: TEXT,
+  translation: TEXT,
   "image-classification": PICTURE,
   "sentence-similarity": COMPARE,
   "feature-extraction": VECTOR,

@@ -1,5 +1,7 @@
 //! The fields of a `config.json` that say how positions rotate, in the spellings of all versions.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use super::{RopeError, RopeParameters, Scaling};
@@ -39,9 +41,9 @@ struct RawParameters {
     short_factor: Option<Vec<f64>>,
     long_factor: Option<Vec<f64>>,
     /// Parameters of those layers that see everything.
-    full_attention: Option<Box<RawParameters>>,
+    full_attention: Option<Box<Self>>,
     /// Parameters of those layers that see only a window.
-    sliding_attention: Option<Box<RawParameters>>,
+    sliding_attention: Option<Box<Self>>,
 }
 
 /// What an architecture means where its config does not say.
@@ -208,7 +210,7 @@ fn positive(field: &'static str, value: f64) -> Result<f64, RopeError> {
     if value > 0.0 && value.is_finite() { Ok(value) } else { Err(unsupported(field, value)) }
 }
 
-fn unsupported(field: &'static str, value: impl ToString) -> RopeError {
+fn unsupported(field: &'static str, value: impl fmt::Display) -> RopeError {
     RopeError::UnsupportedValue { field, value: value.to_string() }
 }
 

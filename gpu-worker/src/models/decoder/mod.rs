@@ -120,13 +120,13 @@ impl CausalLm for Decoder {
     fn hidden(&self, ids: &Tensor, step: &Step) -> Tensor {
         let mut hidden = self.embed_tokens.forward(ids, step);
         if let Some(scale) = self.embedding_scale {
-            hidden = hidden * scale;
+            hidden *= scale;
         }
         if let Some(project_in) = &self.project_in {
             hidden = project_in.forward(&hidden, step);
         }
         if let Some((table, offset)) = &self.embed_positions {
-            hidden = hidden + table.forward(&(step.positions() + *offset), step);
+            hidden += table.forward(&(step.positions() + *offset), step);
         }
         let rotations: Vec<_> =
             self.rotaries.iter().map(|rotary| rotary.rotation(step, hidden.kind())).collect();

@@ -195,3 +195,18 @@ pub fn check_bidirectional(
     }
     Ok(())
 }
+
+/// Rotary positions. Refuses those that depend on how long a text is: a batch has texts of many lengths.
+pub fn rotary(
+    full: RopeParameters,
+    local: RopeParameters,
+    head_dim: i64,
+) -> Result<Positions, LoadError> {
+    for parameters in [&full, &local] {
+        parameters.check(head_dim)?;
+        if parameters.depends_on_length() {
+            return Err(unsupported("rope_type", "one that depends on the text's length"));
+        }
+    }
+    Ok(Positions::Rotary { full, local })
+}

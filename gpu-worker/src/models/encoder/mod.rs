@@ -12,7 +12,7 @@ use tch::Tensor;
 pub use config::{
     Biases, ConvolutionConfig, EmbeddingsConfig, EncoderConfig, FusedGate, Inner, LayerConfig,
     LayerNames, LearnedPositions, Positions, Projection, Projections, check_bidirectional,
-    numbered,
+    numbered, rotary,
 };
 use convolution::Convolution;
 use embeddings::Embeddings;

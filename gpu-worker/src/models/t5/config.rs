@@ -33,6 +33,8 @@ pub(super) struct Config {
     pub layer_norm_epsilon: f64,
     pub feed_forward_proj: FeedForwardProj,
     pub tie_word_embeddings: Option<bool>,
+    /// As newer versions of the reference save what `tie_word_embeddings` used to tell.
+    pub scale_decoder_outputs: Option<bool>,
     pub is_decoder: bool,
 }
 
@@ -51,6 +53,7 @@ impl Default for Config {
             layer_norm_epsilon: 1e-6,
             feed_forward_proj: FeedForwardProj { activation: Activation::Relu, is_gated: false },
             tie_word_embeddings: None,
+            scale_decoder_outputs: None,
             is_decoder: false,
         }
     }

@@ -22,7 +22,8 @@ use crate::{
 /// Original T5 scales what comes to the head, 1.1 does not; their configs differ in `tie_word_embeddings`.
 pub(super) const T5: Architecture = architecture("t5", |config, kind, weights| {
     let config = Config::read(config, "{}")?;
-    let scales_output = config.tie_word_embeddings != Some(false);
+    let by_tie = config.tie_word_embeddings != Some(false);
+    let scales_output = config.scale_decoder_outputs.unwrap_or(by_tie);
     load(&config, kind, weights, Family { layers_have_biases: false, scales_output })
 });
 

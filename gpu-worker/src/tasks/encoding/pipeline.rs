@@ -6,17 +6,14 @@ use tch::{Device, Kind, Tensor};
 
 use super::pooling;
 use crate::{
-    failure::{Code, Failure},
-    layers::Step,
+    failure::Failure,
     models::TextEncoder,
     tasks::{
         Encode, Made, Pooling, Scaling, StepShape, TokenRow, Vectors, Work,
         batched::{BatchPipeline, Batched},
+        rows::{self, Batch},
     },
 };
-
-/// Tokens of one step, padding included.
-const STEP_TOKENS: usize = 4096;
 
 pub type EncodingPipeline = BatchPipeline<Encoding>;
 
@@ -42,37 +39,22 @@ impl Batched for Encoding {
     type Output = Vectors;
 
     fn smallest(&self) -> Text {
-        let row = TokenRow { ids: vec![0], type_ids: vec![0], prompt_tokens: 0 };
         let request = Encode {
             rows: Vec::new(),
             pooling: Pooling::Mean,
             scaling: Scaling::default(),
             dimensions: None,
         };
-        Text { row, request: Rc::new(request) }
+        Text { row: TokenRow::smallest(), request: Rc::new(request) }
     }
 
     fn accepts(&self, work: &Work) -> bool {
         matches!(work, Work::Encode(_))
     }
 
-    /// A tokenizer that does not belong to the model must not read beyond its embeddings.
     fn refusal(&self, work: &Work) -> Option<Failure> {
         let Work::Encode(request) = work else { return None };
-        let limits = [
-            ("tokens", self.model.context_length()),
-            ("token id", self.model.vocab_size()),
-            ("segment id", self.model.type_vocab_size()),
-        ];
-        request.rows.iter().find_map(|row| {
-            let highest = |ids: &[u32]| ids.iter().max().map_or(0, |&id| i64::from(id) + 1);
-            let needed = [row.ids.len() as i64, highest(&row.ids), highest(&row.type_ids)];
-            let ((what, limit), needed) =
-                limits.into_iter().zip(needed).find(|((_, limit), needed)| needed > limit)?;
-            let message =
-                format!("the tokenizer gives a {what} of {needed}, the model knows {limit}");
-            Some(Failure::new(Code::CorruptCheckpoint, message))
-        })
+        rows::refusal(&*self.model, &request.rows)
     }
 
     fn split(&self, work: Work) -> Vec<Text> {
@@ -88,38 +70,17 @@ impl Batched for Encoding {
     }
 
     fn choose(&self, waiting: &[&Text]) -> Vec<usize> {
-        let lengths: Vec<usize> = waiting.iter().map(|text| text.row.ids.len()).collect();
-        plan(&lengths, STEP_TOKENS)
+        rows::choose(waiting.iter().map(|text| &text.row))
     }
 
     fn shape(&self, texts: &[&Text]) -> StepShape {
-        let longest = texts.iter().map(|text| text.row.ids.len()).max().unwrap_or(0);
-        let tokens = longest * texts.len();
-        StepShape::new(tokens, texts.len(), tokens, STEP_TOKENS)
+        rows::shape(texts.iter().map(|text| &text.row))
     }
 
     fn run(&self, texts: &[&Text]) -> Vec<Vectors> {
-        let longest = texts.iter().map(|text| text.row.ids.len()).max().unwrap_or(0);
-        let is_padded = texts.iter().any(|text| text.row.ids.len() < longest);
-        let column = |of: fn(&TokenRow) -> &[u32]| {
-            let values: Vec<i64> =
-                texts.iter().flat_map(|text| padded(of(&text.row), longest)).collect();
-            Tensor::from_slice(&values)
-                .view([texts.len() as i64, longest as i64])
-                .to_device(self.device)
-        };
-        let mask = is_padded.then(|| {
-            let values: Vec<bool> = texts
-                .iter()
-                .flat_map(|text| (0..longest).map(|at| at < text.row.ids.len()))
-                .collect();
-            Tensor::from_slice(&values)
-                .view([texts.len() as i64, longest as i64])
-                .to_device(self.device)
-        });
-        let step = mask.as_ref().map_or_else(Step::whole, Step::padded);
-        let hidden =
-            self.model.hidden(&column(|row| &row.ids), Some(&column(|row| &row.type_ids)), &step);
+        let batch =
+            Batch::new(&texts.iter().map(|text| &text.row).collect::<Vec<_>>(), self.device);
+        let hidden = self.model.hidden(&batch.ids, Some(&batch.type_ids), &batch.step());
         texts
             .iter()
             .enumerate()
@@ -144,45 +105,4 @@ fn vectors(hidden: &Tensor, text: &Text) -> Vectors {
     let dim = shaped.size()[1] as usize;
     let flat = shaped.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view([-1]);
     Vectors { values: Vec::try_from(flat).expect("a flat float tensor"), dim }
-}
-
-fn padded(ids: &[u32], length: usize) -> impl Iterator<Item = i64> {
-    ids.iter().map(|&id| i64::from(id)).chain(std::iter::repeat(0)).take(length)
-}
-
-/// Which of the waiting texts, oldest first, go together with the oldest: those whose length is near its own, as many
-/// as fit into `budget` tokens.
-fn plan(lengths: &[usize], budget: usize) -> Vec<usize> {
-    let Some(&first) = lengths.first() else { return Vec::new() };
-    let mut chosen = vec![0];
-    let mut longest = first;
-    for (at, &length) in lengths.iter().enumerate().skip(1) {
-        let is_near = length * 3 <= first * 4 + 12 && first * 3 <= length * 4 + 12;
-        if is_near && longest.max(length) * (chosen.len() + 1) <= budget {
-            longest = longest.max(length);
-            chosen.push(at);
-        }
-    }
-    chosen
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_of_similar_length_go_together_with_the_oldest() {
-        assert_eq!(plan(&[10, 100, 12, 9, 400], 4096), [0, 2, 3]);
-    }
-
-    #[test]
-    fn a_step_stays_within_its_tokens() {
-        assert_eq!(plan(&[100; 10], 450).len(), 4);
-        assert_eq!(plan(&[9000, 9000], 4096), [0]);
-    }
-
-    #[test]
-    fn nothing_waits_nothing_is_chosen() {
-        assert!(plan(&[], 10).is_empty());
-    }
 }

@@ -42,7 +42,7 @@ impl SentenceModules {
         let mut modules = Self {
             pooling: Pooling::Mean,
             normalizes: false,
-            dim: number(&config, "hidden_size"),
+            dim: number(&config, "hidden_size").or(number(&config, "d_model")),
             max_tokens: limits.into_iter().flatten().min(),
             lowercases: transformer.get("do_lower_case").and_then(Value::as_bool).unwrap_or(false),
             pools_prompt: true,

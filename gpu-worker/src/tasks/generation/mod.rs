@@ -16,8 +16,8 @@ pub use self::pipeline::GenerationPipeline;
 use super::{Files, Generate, Made, Prepared, Processor, Work};
 use crate::{
     failure::{Code, Failure},
-    sampling::SamplingOptions,
-    text::{ChatInput, ChatTemplate, GenerationConfig, Tokenizer},
+    sampling::{SamplingOptions, continuing},
+    text::{ChatInput, ChatTemplate, DecodingConfig, GenerationConfig, Tokenizer},
 };
 
 /// Most bytes of a prompt.
@@ -41,6 +41,13 @@ pub fn processor(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
             files.text("generation_config.json"),
             files.text("config.json"),
         )?,
+        decoding: DecodingConfig::of(
+            files
+                .json("generation_config.json")?
+                .as_ref()
+                .and_then(Value::as_object)
+                .unwrap_or(&Map::new()),
+        )?,
         context: context.map_or(usize::MAX, |context| context as usize),
     }))
 }
@@ -50,6 +57,8 @@ struct TextGeneration {
     /// `None`: the model was not made for conversations.
     template: Option<ChatTemplate>,
     defaults: GenerationConfig,
+    /// What the model forbids and forces.
+    decoding: DecodingConfig,
     /// Most tokens of prompt and answer together.
     context: usize,
 }
@@ -60,13 +69,21 @@ impl Processor for TextGeneration {
         else {
             return Err(Failure::invalid("input", "is not for text-generation"));
         };
-        let options =
-            SamplingOptions::resolve(&options.clone().unwrap_or_default(), &self.defaults)?;
+        let mut asked = options.clone().unwrap_or_default();
+        asked.n = asked.n.or(self.decoding.num_return_sequences);
+        let options = SamplingOptions::resolve(&asked, &self.defaults)?;
         let prompt = self.prompt(inputs.clone().unwrap_or_default())?;
         let prompt_ids = self.fit(self.encode(&prompt)?, &options, prompt.field)?;
         // Whatever was asked, the answer ends where the model's context does.
         let room = self.context - prompt_ids.len();
         let max_new_tokens = (options.max_new_tokens as usize).min(room);
+        let constraints = continuing(
+            &options,
+            asked.no_repeat_ngram_size,
+            &self.decoding,
+            prompt_ids.len(),
+            max_new_tokens,
+        )?;
         let seed = options.seed.or(request.seed).unwrap_or_else(rand::random);
         let full_text = options.return_full_text.then(|| prompt.text.clone());
         let prompt_tokens = prompt_ids.len() as u32;
@@ -74,6 +91,7 @@ impl Processor for TextGeneration {
         let work = Generate {
             prompt_ids,
             options,
+            constraints,
             seed,
             max_new_tokens,
             tokenizer: self.tokenizer.clone(),

@@ -64,7 +64,8 @@ impl Sequence {
             slot,
             cached: 0,
             generated: Vec::new(),
-            sampler: Sampler::new(work.options.clone(), work.seed, choice),
+            sampler: Sampler::new(work.options.clone(), work.seed, choice)
+                .constrained(work.constraints.clone()),
             detokenizer,
             stops: StopMatcher::new(&work.options.stop),
             text: String::new(),

@@ -7,6 +7,7 @@ pub mod program;
 pub mod signals;
 pub mod system;
 pub mod worker;
+pub mod writers;
 pub mod zoo;
 
 use std::{future::Future, time::Duration};

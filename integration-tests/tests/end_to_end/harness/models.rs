@@ -134,7 +134,7 @@ fn write_safetensors(path: &Path, tensors: &[(String, Vec<usize>)]) {
 }
 
 /// The length of the header and the header.
-fn safetensors_header(tensors: &[(String, Vec<usize>)]) -> Vec<u8> {
+pub fn safetensors_header(tensors: &[(String, Vec<usize>)]) -> Vec<u8> {
     let mut header = Map::new();
     let mut end = 0;
     for (name, shape) in tensors {

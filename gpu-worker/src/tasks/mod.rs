@@ -9,15 +9,20 @@ mod distribution;
 mod encoding;
 mod failures;
 mod fair_queue;
+mod fill_mask;
 mod generation;
 mod image_classification;
 mod job;
 pub mod outbox;
+mod question_answering;
+mod reader;
 mod rows;
 mod scoring;
 mod seq2seq;
 mod shape;
 pub mod shares;
+mod token_classification;
+mod windows;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -60,6 +65,17 @@ pub const TASKS: &[Task] = &[
     Task { id: "summarization", kind: ModelKind::Seq2SeqLm, processor: seq2seq::summarization },
     Task { id: "translation", kind: ModelKind::Seq2SeqLm, processor: seq2seq::translation },
     Task {
+        id: "token-classification",
+        kind: ModelKind::TokenClassifier,
+        processor: token_classification::processor,
+    },
+    Task {
+        id: "question-answering",
+        kind: ModelKind::QuestionAnswerer,
+        processor: question_answering::processor,
+    },
+    Task { id: "fill-mask", kind: ModelKind::MaskedLm, processor: fill_mask::processor },
+    Task {
         id: "feature-extraction",
         kind: ModelKind::TextEncoder,
         processor: encoding::feature_extraction,
@@ -88,6 +104,9 @@ pub fn of_input(request: &InferRequest) -> Option<&'static str> {
         Input::FeatureExtraction(_) => "feature-extraction",
         Input::SentenceSimilarity(_) => "sentence-similarity",
         Input::ImageClassification(_) => "image-classification",
+        Input::TokenClassification(_) => "token-classification",
+        Input::QuestionAnswering(_) => "question-answering",
+        Input::FillMask(_) => "fill-mask",
         Input::Text2textGeneration(_) => "text2text-generation",
         Input::Summarization(_) => "summarization",
         Input::Translation(_) => "translation",

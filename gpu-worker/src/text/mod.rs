@@ -5,6 +5,7 @@ mod decoding_config;
 mod detokenizer;
 mod generation_config;
 mod literal;
+mod pieces;
 mod python_json;
 mod special_tokens;
 mod stop;

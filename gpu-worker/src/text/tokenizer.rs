@@ -63,6 +63,8 @@ pub struct Encoding {
     pub special: Vec<bool>,
     /// Which of the texts the token came from; none for tokens that were put in.
     pub sequence: Vec<Option<usize>>,
+    /// The word of its text that the token belongs to, where the tokenizer knows words.
+    pub words: Vec<Option<u32>>,
 }
 
 impl Encoding {
@@ -82,6 +84,7 @@ impl Encoding {
             offsets: encoding.get_offsets().to_vec(),
             special: encoding.get_special_tokens_mask().iter().map(|&flag| flag != 0).collect(),
             sequence: encoding.get_sequence_ids(),
+            words: encoding.get_word_ids().to_vec(),
         }
     }
 }
@@ -221,6 +224,10 @@ impl Tokenizer {
     /// Added tokens included.
     pub fn vocab_size(&self) -> usize {
         self.inner.tokenizer.get_vocab_size(true)
+    }
+
+    pub(super) fn library(&self) -> &tokenizers::Tokenizer {
+        &self.inner.tokenizer
     }
 
     /// The token as decoding sees it; none when it is unknown or to be skipped.

@@ -126,7 +126,7 @@ impl Processor for SentenceSimilarity {
     }
 }
 
-fn check_texts(field: &str, texts: &[String]) -> Result<(), Failure> {
+pub(super) fn check_texts(field: &str, texts: &[String]) -> Result<(), Failure> {
     if texts.is_empty() {
         return Err(Failure::invalid(field, "is empty"));
     }

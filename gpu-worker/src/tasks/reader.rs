@@ -1,0 +1,119 @@
+//! What tasks that look at tokens read of a repository, and what they share in looking at texts.
+
+use serde_json::Value;
+
+use super::{Files, Made, Vectors};
+use crate::{
+    failure::{Code, Failure},
+    text::Tokenizer,
+};
+
+/// Tokens of all windows of a request.
+const MAX_WINDOW_TOKENS: usize = 1 << 22;
+
+/// Models that number a text's positions from behind the padding's number on.
+const BEHIND_PADDING: &[&str] = &["roberta", "xlm-roberta", "camembert", "mpnet"];
+
+pub struct Reader {
+    pub tokenizer: Tokenizer,
+    /// Most tokens of a text, special ones included, where the repository says so.
+    pub max_tokens: Option<usize>,
+}
+
+impl Reader {
+    pub fn read(files: &Files) -> Result<Self, Failure> {
+        let tokenizer = super::tokenizer(files)?;
+        let config = files.json("config.json")?.unwrap_or_default();
+        let number =
+            |name: &str| config.get(name).and_then(Value::as_u64).map(|number| number as usize);
+        let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+        let unused = if BEHIND_PADDING.contains(&model_type) {
+            number("pad_token_id").unwrap_or(1).saturating_add(1)
+        } else {
+            0
+        };
+        let positions = number("max_position_embeddings").map(|rows| rows.saturating_sub(unused));
+        let limits = [positions, tokenizer.model_max_length()];
+        Ok(Self { max_tokens: limits.into_iter().flatten().min(), tokenizer })
+    }
+
+    /// Refuses windows that are too many together.
+    pub fn check_windows(field: &str, tokens: impl Iterator<Item = usize>) -> Result<(), Failure> {
+        let tokens: usize = tokens.sum();
+        if tokens <= MAX_WINDOW_TOKENS {
+            return Ok(());
+        }
+        let message = format!(
+            "makes windows of {tokens} tokens altogether, the limit is {MAX_WINDOW_TOKENS}"
+        );
+        Err(Failure::invalid(field, message)
+            .number("tokens", tokens as u64)
+            .number("limit", MAX_WINDOW_TOKENS as u64))
+    }
+}
+
+/// `way_out` says what the client can do.
+pub fn too_long(field: &str, tokens: usize, limit: usize, way_out: &str) -> Failure {
+    let message = format!("{field} has {tokens} tokens, the model takes {limit}{way_out}");
+    Failure::new(Code::InputTooLong, message)
+        .at(field)
+        .number("tokens", tokens as u64)
+        .number("limit", limit as u64)
+}
+
+/// The scores of a job, one entry per row, each with `n_vectors` of its vectors.
+pub fn scores(
+    made: Made,
+    n_vectors: impl ExactSizeIterator<Item = usize>,
+) -> Result<Vec<Vectors>, Failure> {
+    let failed = |message: &str| Err(Failure::new(Code::InferenceFailed, message));
+    let Made::Scores(rows) = made else { return failed("the lane made no scores") };
+    let fits = |(row, n_vectors): (&Vectors, usize)| {
+        row.dim > 0 && row.values.len() == n_vectors * row.dim
+    };
+    if rows.len() != n_vectors.len() || !rows.iter().zip(n_vectors).all(fits) {
+        return failed("the lane made scores of another size");
+    }
+    if rows.iter().any(|row| row.values.iter().any(|value| !value.is_finite())) {
+        return failed("the model's output is not finite");
+    }
+    Ok(rows)
+}
+
+/// Probabilities of logits.
+pub fn softmax(logits: impl Iterator<Item = f32> + Clone) -> Vec<f64> {
+    let highest = logits.clone().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> =
+        logits.map(|logit| (f64::from(logit) - f64::from(highest)).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
+}
+
+/// A part of a text by code points; offsets of a tokenizer lie within it.
+pub fn part(text: &[char], start: usize, end: usize) -> String {
+    let end = end.min(text.len());
+    text[start.min(end)..end].iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_counted_in_code_points_and_never_beyond_the_text() {
+        let text: Vec<char> = "né👍x".chars().collect();
+        assert_eq!(part(&text, 1, 3), "é👍");
+        assert_eq!(part(&text, 3, 9), "x");
+        assert_eq!(part(&text, 9, 2), "");
+    }
+
+    #[test]
+    fn scores_of_another_size_are_no_scores() {
+        let row = |values: &[f32]| Vectors { values: values.to_vec(), dim: 2 };
+        let made = || Made::Scores(vec![row(&[0.0, 1.0]), row(&[0.5; 4])]);
+        assert!(scores(made(), [1, 2].into_iter()).is_ok());
+        assert!(scores(made(), [1, 1].into_iter()).is_err());
+        assert!(scores(made(), [1].into_iter()).is_err());
+        assert!(scores(Made::Scores(vec![row(&[f32::NAN, 0.0])]), [1].into_iter()).is_err());
+    }
+}

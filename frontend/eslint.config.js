@@ -16,6 +16,9 @@ const FEATURES = [
   "sentence-similarity",
   "feature-extraction",
   "writing",
+  "token-classification",
+  "question-answering",
+  "fill-mask",
 ];
 
 /** Forbids the import of every path that starts with one of `paths`. */

@@ -71,6 +71,9 @@ impl Scrutiny {
             Output::Embeddings(_) => &["feature-extraction"],
             Output::Similarity(_) => &["sentence-similarity"],
             Output::Labels(_) => &["image-classification"],
+            Output::Entities(_) => &["token-classification"],
+            Output::Answers(_) => &["question-answering"],
+            Output::Filled(_) => &["fill-mask"],
             Output::Seq2seq(_) => &["text2text-generation", "summarization", "translation"],
         };
         if !tasks.contains(&self.task) {
@@ -81,6 +84,9 @@ impl Scrutiny {
             if !embeddings.items.iter().all(|item| is_whole(item.values.len(), item.dim)) {
                 return Err(broken("vectors are cut off"));
             }
+        }
+        if matches!(output, Output::Answers(answers) if answers.answers.is_empty()) {
+            return Err(broken("there is no answer"));
         }
         if output.is_finite() { Ok(()) } else { Err(not_finite()) }
     }

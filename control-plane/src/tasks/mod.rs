@@ -4,13 +4,16 @@
 
 mod feature_extraction;
 mod files;
+mod fill_mask;
 mod image_classification;
 mod intents;
 mod planned;
+mod question_answering;
 mod read;
 mod sentence_similarity;
 mod seq2seq;
 mod text_generation;
+mod token_classification;
 
 pub use files::{File, Sent};
 pub use intents::{INTENTS, Intent};
@@ -29,6 +32,9 @@ pub const TASKS: &[Task] = &[
     seq2seq::TEXT2TEXT_GENERATION,
     seq2seq::SUMMARIZATION,
     seq2seq::TRANSLATION,
+    token_classification::TASK,
+    question_answering::TASK,
+    fill_mask::TASK,
     feature_extraction::TASK,
     sentence_similarity::TASK,
     image_classification::TASK,
@@ -117,7 +123,10 @@ pub fn seed(input: &Input) -> Option<u64> {
         Input::Translation(request) => request.options.as_ref()?.seed,
         Input::FeatureExtraction(_)
         | Input::SentenceSimilarity(_)
-        | Input::ImageClassification(_) => None,
+        | Input::ImageClassification(_)
+        | Input::TokenClassification(_)
+        | Input::QuestionAnswering(_)
+        | Input::FillMask(_) => None,
     }
 }
 

@@ -35,6 +35,10 @@ export type WrittenText = Schemas["GeneratedText"];
 /** Of one text: what was written for it, or the several that were asked for. */
 export type WrittenTexts = Schemas["WrittenTexts"];
 export type LabelsAnswer = Schemas["Labels"];
+/** What was found in one text. */
+export type EntitiesAnswer = Schemas["Entities"];
+export type QuestionAnswer = Schemas["QuestionAnswer"];
+export type FilledMasks = Schemas["FillMaskOutput"];
 
 export type UnloadAnswer = Schemas["UnloadAnswer"];
 export type SimilarityAnswer = Extract<Schemas["SimilarityAnswer"], { scores: number[] }>;

@@ -4,9 +4,12 @@ import type { ComponentType } from "react";
 
 import type { CatalogueModel } from "@/api/contract";
 import { FeatureExtractionView } from "@/features/feature-extraction/feature-extraction-view";
+import { FillMaskView } from "@/features/fill-mask/fill-mask-view";
 import { ImageClassificationView } from "@/features/image-classification/image-classification-view";
+import { QuestionAnsweringView } from "@/features/question-answering/question-answering-view";
 import { SentenceSimilarityView } from "@/features/sentence-similarity/sentence-similarity-view";
 import { TextGenerationView } from "@/features/text-generation/text-generation-view";
+import { TokenClassificationView } from "@/features/token-classification/token-classification-view";
 import {
   SummarizationView,
   Text2TextGenerationView,
@@ -25,6 +28,9 @@ const TASK_VIEWS: readonly TaskView[] = [
   { task: "text2text-generation", label: "Text to text", View: Text2TextGenerationView },
   { task: "summarization", label: "Summarization", View: SummarizationView },
   { task: "translation", label: "Translation", View: TranslationView },
+  { task: "token-classification", label: "Token classification", View: TokenClassificationView },
+  { task: "question-answering", label: "Question answering", View: QuestionAnsweringView },
+  { task: "fill-mask", label: "Fill-mask", View: FillMaskView },
   { task: "image-classification", label: "Image classification", View: ImageClassificationView },
   { task: "sentence-similarity", label: "Sentence similarity", View: SentenceSimilarityView },
   { task: "feature-extraction", label: "Feature extraction", View: FeatureExtractionView },

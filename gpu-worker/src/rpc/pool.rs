@@ -8,7 +8,7 @@ use tracing::Span;
 use super::Shared;
 use crate::{
     failure::{Code, Failure},
-    residency::Facts,
+    residency::facts::Facts,
     tasks::{self, Finish, Made, Prepared},
 };
 

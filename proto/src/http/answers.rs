@@ -3,9 +3,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::{EntitiesAnswer, QuestionAnswer};
 use crate::{
-    ChatMessage, Embedding, EmbeddingOutput, GeneratedText, Labels, LabelsOutput, Seq2SeqOutput,
-    Seq2SeqTexts, SimilarityOutput, TextOutput, infer_result::Output,
+    ChatMessage, Embedding, EmbeddingOutput, FillMaskOutput, GeneratedText, Labels, LabelsOutput,
+    Seq2SeqOutput, Seq2SeqTexts, SimilarityOutput, TextOutput, infer_result::Output,
 };
 
 /// What a task made; the shape goes by the task.
@@ -22,6 +23,12 @@ pub enum TaskOutput {
     Labels(LabelsAnswer),
     /// `text2text-generation`, `summarization`, `translation`
     Written(WrittenAnswer),
+    /// `token-classification`
+    Entities(EntitiesAnswer),
+    /// `question-answering`
+    Question(QuestionAnswer),
+    /// `fill-mask`
+    Filled(FillMaskOutput),
 }
 
 impl From<Output> for TaskOutput {
@@ -32,6 +39,9 @@ impl From<Output> for TaskOutput {
             Output::Similarity(output) => Self::Similarity(output.into()),
             Output::Labels(output) => Self::Labels(output.into()),
             Output::Seq2seq(output) => Self::Written(output.into()),
+            Output::Entities(output) => Self::Entities(output.into()),
+            Output::Answers(output) => Self::Question(output.into()),
+            Output::Filled(output) => Self::Filled(output),
         }
     }
 }
@@ -53,6 +63,17 @@ impl Output {
             Self::Seq2seq(output) => {
                 output.items.iter().flat_map(|item| &item.choices).all(text_is_finite)
             }
+            Self::Entities(output) => output
+                .items
+                .iter()
+                .flat_map(|item| &item.entities)
+                .all(|entity| entity.score.is_finite()),
+            Self::Answers(output) => output.answers.iter().all(|answer| answer.score.is_finite()),
+            Self::Filled(output) => output
+                .masks
+                .iter()
+                .flat_map(|mask| &mask.predictions)
+                .all(|filled| filled.score.is_finite()),
         }
     }
 }
@@ -252,7 +273,7 @@ impl From<Seq2SeqOutput> for WrittenAnswer {
 }
 
 /// The only item where the input was no list; else all of them.
-fn one_or_batch<T>(mut items: Vec<T>, is_list: bool) -> Result<T, Vec<T>> {
+pub(super) fn one_or_batch<T>(mut items: Vec<T>, is_list: bool) -> Result<T, Vec<T>> {
     if is_list || items.len() != 1 {
         return Err(items);
     }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use self::spans::{Ends, Span};
 use super::{
-    Files, Made, Prepared, Processor, Score, Vectors, Work,
+    Files, Prepared, Processor, Score, Vectors, Work,
     encoding::check_texts,
     reader::{self, Reader},
     windows::{Frame, Window},
@@ -31,6 +31,10 @@ const MAX_ANSWER_LEN: usize = 15;
 const LIMIT_TOP_K: usize = 1000;
 /// Most tokens of an answer that may be asked for.
 const LIMIT_ANSWER_LEN: usize = 512;
+/// Most tokens of a window of a model that sets no limit.
+const LIMIT_SEQ_LEN: usize = 1 << 16;
+/// More tokens than a question can have.
+const LIMIT_QUESTION_LEN: usize = 1 << 20;
 /// The text to be looked at; the question is text 0.
 const CONTEXT: usize = 1;
 
@@ -116,7 +120,7 @@ impl Processor for QuestionAnswering {
 
 impl QuestionAnswering {
     fn read_options(&self, options: &QuestionAnsweringOptions) -> Result<(Rules, Cuts), Failure> {
-        let limit = self.0.max_tokens.unwrap_or(usize::MAX >> 1);
+        let limit = self.0.max_tokens.unwrap_or(LIMIT_SEQ_LEN);
         let max_seq_len =
             count(options.max_seq_len, "max_seq_len", MAX_SEQ_LEN.min(limit), limit)?;
         let doc_stride = options.doc_stride.map(|stride| stride as usize);
@@ -126,8 +130,8 @@ impl QuestionAnswering {
             max_question_len: count(
                 options.max_question_len,
                 "max_question_len",
-                usize::MAX,
-                usize::MAX,
+                LIMIT_QUESTION_LEN,
+                LIMIT_QUESTION_LEN,
             )?,
         };
         let rules = Rules {

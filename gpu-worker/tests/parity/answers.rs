@@ -184,9 +184,9 @@ fn a_question_is_cut_where_that_is_asked_for() {
     let answer = |question: &str, options: Value| {
         answers.answer(&*processor, &json!({"question": question, "context": context}), &options)
     };
-    let cut = answer("London Ada", json!({"max_question_len": 1}));
-    assert_eq!(cut, answer("London", json!({})));
-    assert_ne!(cut, answer("London Ada", json!({})));
+    let cut = answer("a b", json!({"max_question_len": 1}));
+    assert_eq!(cut, answer("a", json!({})));
+    assert_ne!(cut, answer("a b", json!({})));
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn what_cannot_be_filled_is_refused_by_its_field() {
         (one.into(), json!({"top_k": 0}), "options.top_k", "at least 1"),
         (one.into(), json!({"top_k": 4_000_000}), "options.top_k", "the limit"),
         (one.into(), json!({"targets": []}), "options.targets", "is empty"),
-        (one.into(), json!({"targets": ["London", "LondonLondon"]}), "options.targets[1]", "tokens, expected one"),
+        (one.into(), json!({"targets": ["[CLS]", "LondonLondon"]}), "options.targets[1]", "tokens, expected one"),
         (one.into(), json!({"targets": "👍"}), "options.targets", "not in the model's vocabulary"),
         (one.into(), json!({"targets": ["[MASK]", " "]}), "options.targets[1]", "has no tokens"),
     ] {

@@ -64,7 +64,7 @@ $(PAGE): frontend/node_modules/.package-lock.json $(PAGE_SOURCES)
 
 reference: $(REFERENCE)/complete
 
-$(REFERENCE)/complete: zoo/requirements.txt benchmarks/requirements.txt
+$(REFERENCE)/complete: zoo/requirements.txt benchmarks/requirements.txt gpu-worker/tests/fixtures/requirements.txt
 	python3 -m venv $(REFERENCE)
-	$(REFERENCE)/bin/pip install --quiet -r zoo/requirements.txt -r benchmarks/requirements.txt
+	$(REFERENCE)/bin/pip install --quiet -r zoo/requirements.txt -r benchmarks/requirements.txt -r gpu-worker/tests/fixtures/requirements.txt
 	@touch $@

@@ -16,6 +16,8 @@ const FEATURES = [
   "sentence-similarity",
   "feature-extraction",
   "writing",
+  "text-classification",
+  "text-ranking",
   "token-classification",
   "question-answering",
   "fill-mask",

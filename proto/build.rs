@@ -36,6 +36,8 @@ const ANSWERS: &[&str] = &[
     "PartialEvent",
     "ProgressEvent",
     "QueuedEvent",
+    "RankedText",
+    "RankingOutput",
     "Regret",
     "ResultMetadata",
     "StartedEvent",

@@ -24,7 +24,19 @@ pub struct PlacementFlags {
     /// Two models that displace each other take turns of this many load times; 0: no turns
     #[arg(long, env = "ANYMODEL_EVICTION_TURN", default_value_t = Policy::default().turn, value_parser = parse_weight)]
     pub eviction_turn: f64,
+
+    /// A model that is never idle is drained for a request that has waited this long; `never`: it is not
+    #[arg(long, env = "ANYMODEL_DRAIN_AFTER", default_value = "60s", value_parser = parse_patience)]
+    pub drain_after: Patience,
+
+    /// What runs on a model that is drained may end within this time
+    #[arg(long, env = "ANYMODEL_DRAIN_GRACE", default_value = "60s", value_parser = parse_span)]
+    pub drain_grace: Duration,
 }
+
+/// A time after which something is done; `None`: never.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience(Option<Duration>);
 
 impl PlacementFlags {
     pub fn policy(&self) -> Policy {
@@ -33,6 +45,8 @@ impl PlacementFlags {
             horizon_s: self.reuse_horizon.as_secs_f64(),
             reload_bytes_per_s: self.reload_rate as f64,
             turn: self.eviction_turn,
+            drain_after_s: self.drain_after.0.map_or(f64::INFINITY, |span| span.as_secs_f64()),
+            drain_grace_s: self.drain_grace.as_secs_f64(),
             ..Policy::default()
         }
     }
@@ -47,6 +61,14 @@ fn parse_weight(text: &str) -> Result<f64, String> {
 fn parse_span(text: &str) -> Result<Duration, String> {
     let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     (!span.is_zero()).then_some(span).ok_or_else(|| "must be longer than nothing".to_owned())
+}
+
+fn parse_patience(text: &str) -> Result<Patience, String> {
+    if text == "never" {
+        return Ok(Patience(None));
+    }
+    let span = humantime::parse_duration(text).map_err(|error| format!("{error}, or never"))?;
+    Ok(Patience(Some(span)))
 }
 
 fn parse_rate(text: &str) -> Result<u64, String> {
@@ -65,6 +87,13 @@ mod tests {
     fn without_flags_it_is_the_default_policy() {
         let config = Config::try_parse_from(["control-plane"]).unwrap();
         assert_eq!(config.placement.policy(), Policy::default());
+    }
+
+    #[test]
+    fn models_that_are_never_idle_can_be_left_alone() {
+        let config = Config::try_parse_from(["control-plane", "--drain-after", "never"]).unwrap();
+        assert_eq!(config.placement.policy().drain_after_s, f64::INFINITY);
+        assert!(Config::try_parse_from(["control-plane", "--drain-after", "soon"]).is_err());
     }
 
     #[test]

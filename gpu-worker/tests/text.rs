@@ -4,12 +4,18 @@
 
 #[path = "text/chats.rs"]
 mod chats;
+#[path = "text/families.rs"]
+mod families;
+#[path = "text/languages.rs"]
+mod languages;
 #[path = "text/limits.rs"]
 mod limits;
 #[path = "text/sampling.rs"]
 mod sampling;
 #[path = "text/tokenizers.rs"]
 mod tokenizers;
+#[path = "text/vocabularies.rs"]
+mod vocabularies;
 
 /// A fixture as JSON.
 fn fixture(text: &str) -> serde_json::Value {

@@ -61,6 +61,8 @@ pub(super) struct Chooser {
     /// What looked like the model was another revision of it: only the exact commit counts now.
     exact: bool,
     worker_by: Option<Instant>,
+    /// Since when there has been no room.
+    short_since: Option<Instant>,
     seat: Option<Seat>,
     /// Why there was no room when it was decided last.
     shortage: Shortage,
@@ -82,6 +84,7 @@ impl Chooser {
             crowded: false,
             exact: false,
             worker_by: None,
+            short_since: None,
             seat: None,
             shortage: Shortage::default(),
             claim: None,
@@ -176,12 +179,14 @@ impl Chooser {
     fn go(&mut self, index: usize, evict: Vec<placement::Victim>) -> Option<Choice> {
         let worker = self.fleet.at(index)?;
         self.seat = None;
+        let grace_ms = (self.fleet.settings.policy.drain_grace_s * 1e3) as u64;
         let victims = evict
             .into_iter()
             .map(|victim| Victim {
                 residency_id: victim.id,
                 generation: victim.generation,
                 regret: Some(regret(&victim.terms)),
+                drain_ms: victim.drains.then_some(grace_ms),
             })
             .collect();
         Some(Choice::Go { worker, victims })
@@ -192,6 +197,7 @@ impl Chooser {
         let (failure, name) = match waiting {
             Waiting::Room(shortage) => {
                 self.shortage.clone_from(&shortage);
+                self.short_since.get_or_insert_with(Instant::now);
                 (no_room(shortage), "no_room")
             }
             Waiting::Worker => (no_worker(), "no_worker"),
@@ -258,6 +264,7 @@ impl Chooser {
             dtype: Some(self.terms.dtype.clone()).filter(|dtype| !dtype.is_empty()),
             kind: self.kind.clone(),
             waiting: self.fleet.wanted.of(&self.terms.model.model_id),
+            waited_s: self.short_since.map_or(0.0, |since| since.elapsed().as_secs_f64()),
         }
     }
 
@@ -281,6 +288,12 @@ impl Chooser {
             return Ok(());
         }
         if status.code() == GrpcCode::Aborted {
+            if self.terms.wait && self.terms.conflict != Conflict::Refuse {
+                // Others are faster all the time: it waits until something has changed.
+                self.crowded = true;
+                self.rejections = 0;
+                return Ok(());
+            }
             return Err(no_room(self.shortage.clone()));
         }
         if code == Code::Draining.name() && self.handed_back < MOST_HANDED_BACK {

@@ -34,6 +34,7 @@ pub use view::View;
 pub use worker::{Link, Worker};
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -271,6 +272,18 @@ impl Fleet {
         let workers =
             workers.iter().map(|worker| worker.placement(self.settings.lost_after, &clock));
         (placement::Fleet { workers: workers.collect() }, clock(now))
+    }
+
+    /// What losing each residency of the worker would cost now, in expected seconds of reloading, by its id.
+    pub fn regrets(&self, worker: &Worker) -> HashMap<String, f64> {
+        let clock = |at: Instant| at.saturating_duration_since(self.epoch).as_millis() as u64;
+        let now = clock(Instant::now());
+        let there = worker.placement(self.settings.lost_after, &clock).residencies;
+        let regret = |residency: placement::Residency| {
+            let terms = placement::Terms::of(&residency, &self.settings.policy, now);
+            (residency.id, terms.regret_s())
+        };
+        there.into_iter().map(regret).collect()
     }
 
     /// The kind of model that a task runs on, as far as a worker has said.

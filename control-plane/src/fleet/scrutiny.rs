@@ -70,7 +70,10 @@ impl Scrutiny {
             Output::Text(_) => &["text-generation"],
             Output::Embeddings(_) => &["feature-extraction"],
             Output::Similarity(_) => &["sentence-similarity"],
-            Output::Labels(_) => &["image-classification"],
+            Output::Labels(_) => {
+                &["image-classification", "text-classification", "zero-shot-classification"]
+            }
+            Output::Ranking(_) => &["text-ranking", "text-retrieval"],
             Output::Entities(_) => &["token-classification"],
             Output::Answers(_) => &["question-answering"],
             Output::Filled(_) => &["fill-mask"],

@@ -8,6 +8,8 @@ use tokio::time::Instant;
 use super::{Link, displaced::Displaced};
 use crate::placement::{self, Stage};
 
+/// Why a worker drains that ends by itself, since only a restart gives its memory back.
+const WORN_OUT: &str = "baseline_growth";
 /// Evictions kept per worker.
 const EVICTIONS_KEPT: usize = 1000;
 
@@ -80,6 +82,7 @@ impl View {
         if let Some(status) = &mut self.status {
             status.devices.clone_from(&gauges.devices);
             status.draining = gauges.draining;
+            status.drain_reason.clone_from(&gauges.drain_reason);
             status.healthy = gauges.healthy;
             status.uptime_ms = gauges.uptime_ms;
         }
@@ -111,6 +114,10 @@ impl View {
             placement::Link::Down
         };
         match (self.link, &self.status) {
+            // It is about to be started anew.
+            (Link::Up, Some(status)) if status.draining && status.drain_reason == WORN_OUT => {
+                placement::Link::Expected
+            }
             (Link::Up, Some(status)) if status.draining => placement::Link::Down,
             (Link::Up, Some(status)) if status.healthy => placement::Link::Up,
             // An unhealthy worker exits, so that its supervisor starts it anew.

@@ -126,6 +126,7 @@ pub(super) async fn explain(
     let (state, now) = app.fleet.placement();
     let revision = plans.first().map(|(_, plan)| plan.revision.clone());
     let wish = Wish {
+        waited_s: 0.0,
         model_id: model.model_id,
         revision: revision.filter(|revision| !revision.is_empty()),
         dtype: Some(dtype).filter(|dtype| !dtype.is_empty()),

@@ -86,6 +86,9 @@ pub(super) struct ModelStatus {
     /// After a failed load: seconds until a new try is admitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_in_s: Option<f64>,
+    /// Expected seconds of reloading that losing it now would cost: who has least goes first. Absent unless ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) regret_s: Option<f64>,
     /// What was measured of it on its worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     learned: Option<LearnedCost>,
@@ -172,6 +175,7 @@ impl ModelStatus {
                 .map(|detail| ErrorBody::from(&Failure::from(detail))),
             retry_in_s,
             retry_at,
+            regret_s: None,
             learned: residency.learned.clone(),
             residency_id: residency.residency_id.clone(),
             generation: residency.generation,
@@ -180,17 +184,23 @@ impl ModelStatus {
 }
 
 /// The models of one worker.
-pub(super) fn models_of(worker: &Worker) -> Vec<ModelStatus> {
+fn models_of(fleet: &Fleet, worker: &Worker) -> Vec<ModelStatus> {
     let id = worker.id();
+    let regrets = fleet.regrets(worker);
     let view = worker.view();
     let residencies = view.status.iter().flat_map(|status| &status.residencies);
     residencies
-        .map(|residency| ModelStatus::of(residency, &id, view.told_at(&residency.residency_id)))
+        .map(|residency| {
+            let is_ready = residency.state() == ResidencyState::Ready;
+            let regret_s = regrets.get(&residency.residency_id).copied().filter(|_| is_ready);
+            let status = ModelStatus::of(residency, &id, view.told_at(&residency.residency_id));
+            ModelStatus { regret_s, ..status }
+        })
         .collect()
 }
 
 fn models(fleet: &Fleet) -> Vec<ModelStatus> {
-    fleet.workers().iter().flat_map(|worker| models_of(worker)).collect()
+    fleet.workers().iter().flat_map(|worker| models_of(fleet, worker)).collect()
 }
 
 /// Every model on every worker
@@ -240,7 +250,7 @@ impl StatusStreamEvent {
                 Self::Worker(Box::new(WorkerRow::of(fleet.at(worker)?.as_ref())))
             }
             Change::Residency { worker, residency_id } => {
-                let models = models_of(fleet.at(worker)?.as_ref());
+                let models = models_of(fleet, fleet.at(worker)?.as_ref());
                 Self::Model(Box::new(
                     models.into_iter().find(|model| model.residency_id == residency_id)?,
                 ))

@@ -78,6 +78,12 @@ pub fn decide(
         let evict = set.members.into_iter().map(Victim::from).collect();
         return Decision::Load { worker: place.worker.index, evict };
     }
+    if conflict == Conflict::Evict
+        && let Some((place, set)) = drained(&places)
+    {
+        let evict = set.members.into_iter().map(Victim::from).collect();
+        return Decision::Load { worker: place.worker.index, evict };
+    }
     // The numbers of the place where least is short, of those that are large enough.
     let nearest = places
         .iter()
@@ -124,6 +130,18 @@ fn cheapest<'p, 'a>(places: &'p [Place<'a>]) -> Option<(&'p Place<'a>, Set<'a>)>
         }
     }
     best
+}
+
+/// The place where those who leave are regretted least when busy models may be drained for a wish that has waited long.
+/// Only where the idle ones alone are too few.
+fn drained<'p, 'a>(places: &'p [Place<'a>]) -> Option<(&'p Place<'a>, Set<'a>)> {
+    if places.iter().any(|place| place.bound().is_some()) {
+        return None;
+    }
+    let sets = places.iter().filter_map(|place| Some((place, place.drained()?)));
+    sets.min_by_key(|(place, set)| {
+        (set.regret, set.bytes, set.members.len(), place.worker.load, place.worker.index)
+    })
 }
 
 /// Whether evicting now costs less than waiting until fewer, or others, have to leave.

@@ -110,6 +110,8 @@ pub struct Wish {
     pub kind: Option<String>,
     /// Requests that wait for it, this one included; 0 counts as 1.
     pub waiting: u32,
+    /// Seconds for which it has waited for room.
+    pub waited_s: f64,
 }
 
 /// What the model costs on one worker that can run it.
@@ -138,6 +140,8 @@ pub struct Victim {
     pub generation: u64,
     pub model_id: String,
     pub bytes: u64,
+    /// It is busy: it takes nothing new, and what runs may end first.
+    pub drains: bool,
     /// Why it was chosen.
     pub terms: Terms,
 }
@@ -208,6 +212,7 @@ impl From<evict::Candidate<'_>> for Victim {
             generation: residency.generation,
             model_id: residency.model_id.clone(),
             bytes: residency.bytes,
+            drains: residency.busy > 0,
             terms,
         }
     }

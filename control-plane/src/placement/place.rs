@@ -50,6 +50,19 @@ pub fn standing(residency: &Residency, wish: &Wish, policy: &Policy, now: u64) -
         _ if residency.busy > 0 => return Standing::Busy,
         _ => {}
     }
+    unprotected(residency, wish, policy, now)
+}
+
+/// Whether a residency that is never idle may be drained for the wish: it had its time, and the wish has waited.
+fn may_drain(residency: &Residency, wish: &Wish, policy: &Policy, now: u64) -> bool {
+    wish.waited_s >= policy.drain_after_s
+        && standing(residency, wish, policy, now) == Standing::Busy
+        && residency.stage == Stage::Ready
+        && unprotected(residency, wish, policy, now) == Standing::Idle
+}
+
+/// By its age and its turn alone.
+fn unprotected(residency: &Residency, wish: &Wish, policy: &Policy, now: u64) -> Standing {
     let age = now.saturating_sub(residency.loaded_at);
     let young_s = residency.min_residency_ms.saturating_sub(age) as f64 / 1e3;
     let turn_s = turn_left_s(residency, wish, policy, now);
@@ -84,6 +97,8 @@ pub(super) struct Place<'a> {
     pub(super) cost: &'a Cost,
     /// Who may leave now.
     candidates: Vec<Candidate<'a>>,
+    /// Who is busy and may leave once it is drained.
+    drainable: Vec<Candidate<'a>>,
     /// Who may leave in so many seconds, the soonest first.
     soon: Vec<(f64, Candidate<'a>)>,
 }
@@ -95,7 +110,14 @@ impl<'a> Place<'a> {
         let worker =
             at_index.or_else(|| fleet.workers.iter().find(|worker| worker.index == cost.worker))?;
         let device = worker.devices.iter().find(|device| device.name == cost.device)?;
-        let place = Self { worker, device, cost, candidates: Vec::new(), soon: Vec::new() };
+        let place = Self {
+            worker,
+            device,
+            cost,
+            candidates: Vec::new(),
+            drainable: Vec::new(),
+            soon: Vec::new(),
+        };
         (worker.link == Link::Up).then_some(place)
     }
 
@@ -127,6 +149,9 @@ impl<'a> Place<'a> {
                 }
                 // It leaves whatever is decided.
                 Standing::Leaving(in_s) => self.soon.push((in_s, later(|_| 0))),
+                Standing::Busy if may_drain(residency, wish, policy, now) => {
+                    self.drainable.push(later(regretted));
+                }
                 Standing::Busy | Standing::Pinned | Standing::Loading | Standing::Absent => {}
             }
         }
@@ -148,6 +173,16 @@ impl<'a> Place<'a> {
 
     pub(super) fn victims(&self) -> Option<Set<'a>> {
         evict::cheapest_set(&self.candidates, self.shortage())
+    }
+
+    /// The victims when models that are busy may be drained, too; `None` when even they are too few.
+    pub(super) fn drained(&self) -> Option<Set<'a>> {
+        if self.cost.bytes > self.device.budget || self.drainable.is_empty() {
+            return None;
+        }
+        let all: Vec<Candidate<'a>> =
+            self.candidates.iter().chain(&self.drainable).copied().collect();
+        evict::cheapest_set(&all, self.shortage())
     }
 
     /// What the regret would be after some waiting: pairs of seconds and milliseconds of regret. Only what is within

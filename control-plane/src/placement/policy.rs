@@ -25,6 +25,10 @@ pub struct Policy {
     pub turn_idle: f64,
     /// The longest turn in seconds.
     pub longest_turn_s: f64,
+    /// A model that is never idle is drained for a request that waited so many seconds; infinite: never.
+    pub drain_after_s: f64,
+    /// How many seconds what runs on a model that is drained has to end.
+    pub drain_grace_s: f64,
 }
 
 impl Default for Policy {
@@ -41,6 +45,8 @@ impl Default for Policy {
             turn: 4.0,
             turn_idle: 0.5,
             longest_turn_s: 120.0,
+            drain_after_s: 60.0,
+            drain_grace_s: 60.0,
         }
     }
 }

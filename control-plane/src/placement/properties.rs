@@ -181,6 +181,26 @@ proptest! {
     }
 
     #[test]
+    fn only_what_had_its_time_is_drained_and_only_where_the_idle_are_too_few((fleet, costs) in any_fleet()) {
+        let wish = Wish { waited_s: 1e6, ..wish("org/new") };
+        let policy = Policy::default();
+        let decision = decide(&fleet, &wish, &costs, Conflict::Evict, &policy, NOW);
+        let Decision::Load { worker, evict } = decision else { return Ok(()) };
+        let device = &fleet.workers[worker].devices[0];
+        let freed: u64 = evict.iter().map(|victim| victim.bytes).sum();
+        prop_assert!(device.taken - freed + costs[worker].bytes <= device.budget);
+        let drained: Vec<&Victim> = evict.iter().filter(|victim| victim.drains).collect();
+        for victim in &drained {
+            let residency = of(&fleet, victim);
+            prop_assert!(residency.busy > 0 && !residency.pinned && residency.stage == Stage::Ready);
+            let idle = Residency { busy: 0, ..residency.clone() };
+            prop_assert_eq!(standing(&idle, &wish, &policy, NOW), Standing::Idle);
+        }
+        let idle_suffice = sets(&fleet, &costs).iter().any(|(wait_s, _)| *wait_s == 0.0);
+        prop_assert!(drained.is_empty() || !idle_suffice);
+    }
+
+    #[test]
     fn a_regret_is_a_finite_number_and_never_negative(
         residency in any_residency(),
         reload_s in prop::num::f64::ANY,

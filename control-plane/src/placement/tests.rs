@@ -286,3 +286,52 @@ fn a_model_that_no_worker_runs_is_unsupported() {
     let decision = placed(vec![worker(0, 10, Vec::new())], "org/b", &[], Conflict::Evict);
     assert_eq!(decision, Decision::Refuse(Refusal::Unsupported));
 }
+
+/// A request that has waited so long for 6 of 10 bytes.
+fn waited(waited_s: f64, residencies: Vec<Residency>) -> Decision {
+    let wish = Wish { waited_s, ..wish("org/new") };
+    let fleet = fleet(vec![worker(0, 10, residencies)]);
+    decide(&fleet, &wish, &[cost(0, 6)], Conflict::Evict, &Policy::default(), NOW)
+}
+
+fn never_idle(id: &str, bytes: u64) -> Residency {
+    Residency { busy: 2, ..residency(id, bytes, NOW) }
+}
+
+#[test]
+fn a_model_that_is_never_idle_is_drained_for_one_that_waited_long() {
+    assert!(matches!(waited(59.0, vec![never_idle("a", 8)]), Decision::Wait(_)));
+    let Decision::Load { evict, .. } = waited(60.0, vec![never_idle("a", 8)]) else { panic!() };
+    assert_eq!((evict[0].id.as_str(), evict[0].drains), ("a", true));
+}
+
+#[test]
+fn nothing_is_drained_that_is_pinned_or_young_or_has_its_turn() {
+    let pinned = Residency { pinned: true, ..never_idle("a", 8) };
+    let young = Residency { loaded_at: NOW - 29_000, ..never_idle("a", 8) };
+    let turn = Residency {
+        loaded_at: NOW - 100_000,
+        reload_s: Some(30.0),
+        displaced: vec!["org/new".to_owned()],
+        ..never_idle("a", 8)
+    };
+    let coming = Residency { stage: Stage::Coming, ..never_idle("a", 8) };
+    for protected in [pinned, young, turn, coming] {
+        assert!(matches!(waited(1e6, vec![protected.clone()]), Decision::Wait(_)), "{protected:?}");
+    }
+}
+
+#[test]
+fn nothing_is_drained_where_the_idle_suffice() {
+    let decision = waited(1e6, vec![never_idle("a", 4), residency("b", 6, 0)]);
+    assert_eq!(evicted(&decision), ["b"]);
+}
+
+#[test]
+fn nothing_is_drained_for_one_who_would_rather_wait() {
+    let wish = Wish { waited_s: 1e6, ..wish("org/new") };
+    let fleet = fleet(vec![worker(0, 10, vec![never_idle("a", 8)])]);
+    let costs = [cost(0, 6)];
+    let decision = decide(&fleet, &wish, &costs, Conflict::Wait, &Policy::default(), NOW);
+    assert!(matches!(decision, Decision::Wait(_)));
+}

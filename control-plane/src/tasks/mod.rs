@@ -12,8 +12,11 @@ mod question_answering;
 mod read;
 mod sentence_similarity;
 mod seq2seq;
+mod text_classification;
 mod text_generation;
+mod text_ranking;
 mod token_classification;
+mod zero_shot_classification;
 
 pub use files::{File, Sent};
 pub use intents::{INTENTS, Intent};
@@ -37,6 +40,10 @@ pub const TASKS: &[Task] = &[
     fill_mask::TASK,
     feature_extraction::TASK,
     sentence_similarity::TASK,
+    text_classification::TASK,
+    zero_shot_classification::TASK,
+    text_ranking::TEXT_RANKING,
+    text_ranking::TEXT_RETRIEVAL,
     image_classification::TASK,
 ];
 
@@ -123,10 +130,14 @@ pub fn seed(input: &Input) -> Option<u64> {
         Input::Translation(request) => request.options.as_ref()?.seed,
         Input::FeatureExtraction(_)
         | Input::SentenceSimilarity(_)
-        | Input::ImageClassification(_)
         | Input::TokenClassification(_)
         | Input::QuestionAnswering(_)
-        | Input::FillMask(_) => None,
+        | Input::FillMask(_)
+        | Input::TextClassification(_)
+        | Input::ZeroShotClassification(_)
+        | Input::TextRanking(_)
+        | Input::TextRetrieval(_)
+        | Input::ImageClassification(_) => None,
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) const TASK: Task = Task {
     summary: "Continues a text, or answers the messages of a conversation.",
     takes: &["text"],
     makes: &["text"],
-    streams: &["token"],
+    streams: &["token", "progress"],
     required: &[&["text", "messages"]],
     example: r#"{"inputs": {"text": "Once upon a time"}, "options": {"max_new_tokens": 32}}"#,
     read: read_request,

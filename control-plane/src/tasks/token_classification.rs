@@ -46,7 +46,8 @@ mod tests {
     fn an_empty_list_of_labels_is_told_from_none() {
         let ignored = |options: Value| {
             let inputs = json!({"text": "a"});
-            let Ok(Input::TokenClassification(request)) = read_request(Some(inputs).into(), Some(options))
+            let Ok(Input::TokenClassification(request)) =
+                read_request(Some(inputs).into(), Some(options))
             else {
                 panic!("not read")
             };

@@ -93,6 +93,7 @@ fn victim(residency: &Residency) -> Victim {
         generation: residency.generation,
         model_id: residency.model_id.clone(),
         bytes: residency.bytes,
+        drains: false,
         terms: Terms::default(),
     }
 }

@@ -42,6 +42,7 @@ export function modelStatus(model: CatalogueModel): ModelStatus {
     device: "cpu",
     dtype: "float32",
     architecture: model.architecture ?? "",
+    kind: "causal_lm",
     parameters: model.parameters,
     bytes: {
       total: weights + cache + workspace,

@@ -35,6 +35,7 @@ export type WrittenText = Schemas["GeneratedText"];
 /** Of one text: what was written for it, or the several that were asked for. */
 export type WrittenTexts = Schemas["WrittenTexts"];
 export type LabelsAnswer = Schemas["Labels"];
+export type RankingAnswer = Schemas["RankingOutput"];
 /** What was found in one text. */
 export type EntitiesAnswer = Schemas["Entities"];
 export type QuestionAnswer = Schemas["QuestionAnswer"];

@@ -8,7 +8,10 @@ import { FillMaskView } from "@/features/fill-mask/fill-mask-view";
 import { ImageClassificationView } from "@/features/image-classification/image-classification-view";
 import { QuestionAnsweringView } from "@/features/question-answering/question-answering-view";
 import { SentenceSimilarityView } from "@/features/sentence-similarity/sentence-similarity-view";
+import { TextClassificationView } from "@/features/text-classification/text-classification-view";
+import { ZeroShotClassificationView } from "@/features/text-classification/zero-shot-view";
 import { TextGenerationView } from "@/features/text-generation/text-generation-view";
+import { TextRankingView, TextRetrievalView } from "@/features/text-ranking/text-ranking-view";
 import { TokenClassificationView } from "@/features/token-classification/token-classification-view";
 import {
   SummarizationView,
@@ -28,6 +31,14 @@ const TASK_VIEWS: readonly TaskView[] = [
   { task: "text2text-generation", label: "Text to text", View: Text2TextGenerationView },
   { task: "summarization", label: "Summarization", View: SummarizationView },
   { task: "translation", label: "Translation", View: TranslationView },
+  { task: "text-classification", label: "Text classification", View: TextClassificationView },
+  {
+    task: "zero-shot-classification",
+    label: "Zero-shot classification",
+    View: ZeroShotClassificationView,
+  },
+  { task: "text-ranking", label: "Text ranking", View: TextRankingView },
+  { task: "text-retrieval", label: "Text retrieval", View: TextRetrievalView },
   { task: "token-classification", label: "Token classification", View: TokenClassificationView },
   { task: "question-answering", label: "Question answering", View: QuestionAnsweringView },
   { task: "fill-mask", label: "Fill-mask", View: FillMaskView },

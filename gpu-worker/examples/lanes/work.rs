@@ -236,7 +236,7 @@ fn in_lane(
             }
         });
     });
-    runtime.block_on(lane.close());
+    runtime.block_on(lane.close(gpu_worker::lane::unloaded()));
     times
 }
 

@@ -9,6 +9,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     let Ok(index) = index::parse_index(bytes) else { return };
     for shard in index.shards.keys() {
-        assert!(!shard.contains('/') && shard.ends_with(".safetensors"));
+        let is_weights = shard.ends_with(".safetensors") || shard.ends_with(".bin");
+        assert!(!shard.contains('/') && is_weights);
     }
 });

@@ -8,7 +8,7 @@ use crate::{
     failure::{Code, Failure},
     models::{self, Architecture, ModelKind},
     tasks::{Pipelines, StepShape},
-    weights::{Access, Checkpoint, LoadProgress, OpenOptions, WeightsError},
+    weights::{self, Access, Checkpoint, LoadProgress, OpenOptions, WeightsError},
 };
 
 /// Hears of steps that needed more bytes than any of about that size before.
@@ -50,6 +50,7 @@ pub fn load(spec: &LoadSpec) -> Result<(Pipelines, Loaded), Failure> {
     let options = OpenOptions { device: spec.device, kind: spec.dtype, access: spec.access };
     let progress = |progress: LoadProgress| (spec.progress)(LoadStage::Reading(progress));
     let mut checkpoint = Checkpoint::open(&spec.files, &options, &progress)?;
+    checkpoint.rename(weights::OF_ANY_MODEL);
     checkpoint.rename(spec.architecture.renames);
     let model = spec.architecture.load(&spec.config, spec.kind, &checkpoint.root())?;
     let unused = checkpoint.finish()?;

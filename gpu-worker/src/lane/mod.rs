@@ -54,7 +54,8 @@ const HELPERS_STAY: Duration = Duration::from_millis(50);
 enum Command {
     Run(Box<Job>),
     /// Cancel what runs, drop everything and say so.
-    Close,
+    /// What is left ends with that.
+    Close(Failure),
 }
 
 /// What others may read while the lane works.
@@ -133,8 +134,8 @@ impl Lane {
     }
 
     /// Cancels what runs, drops every tensor, and returns when the memory is back.
-    pub async fn close(self) {
-        let _ = self.handle.commands.send(Command::Close);
+    pub async fn close(self, end: Failure) {
+        let _ = self.handle.commands.send(Command::Close(end));
         let _ = self.closed.await;
     }
 }
@@ -219,17 +220,14 @@ impl LaneBody {
             if pipelines.is_idle() {
                 match self.wait() {
                     Some(Command::Run(job)) => pipelines.admit(*job),
-                    Some(Command::Close) | None => return,
+                    Some(Command::Close(_)) | None => return,
                 }
             }
             loop {
                 match self.inbox.try_recv() {
                     Ok(Command::Run(job)) => pipelines.admit(*job),
-                    Ok(Command::Close) | Err(TryRecvError::Disconnected) => {
-                        pipelines
-                            .abort_all(&Failure::new(Code::Cancelled, "the model was unloaded"));
-                        return;
-                    }
+                    Ok(Command::Close(end)) => return pipelines.abort_all(&end),
+                    Err(TryRecvError::Disconnected) => return pipelines.abort_all(&unloaded()),
                     Err(TryRecvError::Empty) => break,
                 }
             }
@@ -293,6 +291,11 @@ impl LaneBody {
         self.gauges.running.store(pipelines.running(), Ordering::Release);
         self.gauges.cache_bytes.store(pipelines.cache_bytes(), Ordering::Release);
     }
+}
+
+/// What the requests of a model that is taken away end with.
+pub fn unloaded() -> Failure {
+    Failure::new(Code::Cancelled, "the model was unloaded")
 }
 
 /// After an error on a GPU: its text, or one small computation, tells whether only that request failed or the whole

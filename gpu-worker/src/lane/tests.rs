@@ -117,7 +117,7 @@ impl Stepping {
 
     async fn close(self) -> usize {
         drop(self.go);
-        self.lane.close().await;
+        self.lane.close(unloaded()).await;
         self.begun.try_iter().count()
     }
 }

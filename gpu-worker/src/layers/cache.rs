@@ -186,6 +186,33 @@ impl Drop for KvSlot {
     }
 }
 
+/// Gives every beam the cache of its parent. A parent's first child takes the slot itself; further ones copy it into
+/// slots that nobody goes on from.
+pub fn reorder(slots: Vec<KvSlot>, parents: &[usize], tokens: i64) -> Vec<KvSlot> {
+    let mut old: Vec<Option<KvSlot>> = slots.into_iter().map(Some).collect();
+    let mut heir: Vec<Option<usize>> = vec![None; old.len()];
+    let mut new: Vec<Option<KvSlot>> = Vec::with_capacity(old.len());
+    for (beam, &parent) in parents.iter().enumerate() {
+        let slot = old[parent].take();
+        if slot.is_some() {
+            heir[parent] = Some(beam);
+        }
+        new.push(slot);
+    }
+    let mut free: Vec<KvSlot> = old.into_iter().flatten().collect();
+    for beam in 0..new.len() {
+        if new[beam].is_some() {
+            continue;
+        }
+        let from = heir[parents[beam]].and_then(|heir| new[heir].as_ref());
+        if let (Some(slot), Some(from)) = (free.pop(), from) {
+            slot.copy_from(from, tokens);
+            new[beam] = Some(slot);
+        }
+    }
+    new.into_iter().flatten().collect()
+}
+
 /// The books stay right across a panic elsewhere: nothing panics between two changes to them.
 fn lock(chunks: &Mutex<Chunks>) -> MutexGuard<'_, Chunks> {
     chunks.lock().unwrap_or_else(PoisonError::into_inner)

@@ -20,6 +20,31 @@ impl Source<'_> {
 }
 
 impl Step<'_> {
+    /// Attention of every token of a batch to itself and those before it: `q`, `k`, `v` are
+    /// `[batch, seq, n_heads × head_dim]`, and so is the answer. Padding has to come last, where no token sees it.
+    pub fn attend_before(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        n_heads: i64,
+        scale: f64,
+    ) -> Tensor {
+        let (batch, seq, dim) = q.size3().expect("q is [batch, seq, dim]");
+        let heads = |xs: &Tensor| xs.view([batch, seq, n_heads, dim / n_heads]).transpose(1, 2);
+        let attended = Tensor::scaled_dot_product_attention(
+            &heads(q),
+            &heads(k),
+            &heads(v),
+            None::<Tensor>,
+            0.0,
+            true,
+            scale,
+            false,
+        );
+        attended.transpose(1, 2).reshape([batch, seq, dim])
+    }
+
     /// Puts the keys and values of a flat pass, each `[tokens, kv_heads, head_dim]`, into the slots of its segments.
     pub fn store(&self, layer: usize, k: &Tensor, v: &Tensor) {
         let mut start = 0;

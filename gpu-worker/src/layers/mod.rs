@@ -9,6 +9,7 @@ mod cache;
 mod cross;
 mod disentangled;
 mod embedding;
+mod half;
 mod linear;
 mod norm;
 mod patches;
@@ -20,12 +21,13 @@ mod step;
 
 pub use activation::Activation;
 pub use attention::Attend;
-pub use cache::{CacheShape, KvArena, KvSlot};
+pub use cache::{CacheShape, KvArena, KvSlot, reorder};
 pub use cross::Source;
 pub use disentangled::{
     RelativeAttention, RelativePositions, RelativePositionsConfig, RelativeTable,
 };
 pub use embedding::Embedding;
+pub use half::clamp_half;
 pub use linear::Linear;
 pub use norm::{LayerNorm, Norm, NormKind, RmsNorm};
 pub use patches::PatchEmbedding;

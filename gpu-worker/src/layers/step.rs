@@ -29,11 +29,11 @@ pub(super) struct Padding {
 /// The running sequences whose tokens lie one after the other in a flat pass.
 pub(super) struct Sequences<'a> {
     pub(super) segments: Vec<Segment<'a>>,
-    /// What each segment attends to beside itself; empty where there is no such thing.
-    pub(super) sources: Vec<Source<'a>>,
     /// How many tokens of each segment's sequence are known, those of later passes included; empty: no more than
     /// this pass reaches.
     lengths: Vec<i64>,
+    /// What each segment attends to beside itself; empty where there is no such thing.
+    pub(super) sources: Vec<Source<'a>>,
     /// `[tokens]`.
     pub(super) positions: Tensor,
     masks: RefCell<Vec<(usize, Option<i64>, Tensor)>>,
@@ -83,8 +83,7 @@ impl<'a> Step<'a> {
             .collect();
         let positions = Tensor::from_slice(&positions).to_device(device);
         let (lengths, masks) = (Vec::new(), RefCell::default());
-        let sequences = Sequences { segments, sources, lengths, positions, masks };
-        Self { plan: Plan::Sequences(sequences) }
+        Self { plan: Plan::Sequences(Sequences { segments, lengths, sources, positions, masks }) }
     }
 
     /// Says how many tokens of each segment's sequence are known, those of later passes included: a prompt that is read

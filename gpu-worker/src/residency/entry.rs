@@ -134,6 +134,8 @@ pub struct Entry {
     pub last_error: Option<Failure>,
     /// It is being released for a load that is charged already.
     pub leaves_for_load: bool,
+    /// It takes nothing new, and what it has may end first.
+    pub drains: bool,
 }
 
 impl Entry {
@@ -164,8 +166,8 @@ impl Entry {
         }
     }
 
-    /// Why this residency may not be evicted now; `None` when it may.
-    pub fn held_by(&self, now: Instant) -> Option<&'static str> {
+    /// Why this residency may not be evicted now; `None` when it may. `drains`: it may be busy.
+    pub fn held_by(&self, now: Instant, drains: bool) -> Option<&'static str> {
         if self.pinned {
             return Some("pinned");
         }
@@ -175,7 +177,7 @@ impl Entry {
             Phase::Failed { .. } => return None,
             Phase::Ready(_) => {}
         }
-        if self.is_busy() {
+        if self.is_busy() && !drains {
             return Some("busy");
         }
         let age = self.ready_at.map_or(Duration::ZERO, |at| now.duration_since(at));
@@ -183,13 +185,13 @@ impl Entry {
     }
 
     /// As admission sees it.
-    pub fn holding(&self, now: Instant) -> Holding {
+    pub fn holding(&self, now: Instant, drains: bool) -> Holding {
         Holding {
             id: self.id(),
             generation: self.generation,
             bytes: self.charged(),
             promised: self.leaves_for_load,
-            held_by: self.held_by(now),
+            held_by: self.held_by(now, drains),
         }
     }
 
@@ -198,6 +200,7 @@ impl Entry {
             Phase::Loading(progress) => progress.borrow().state,
             Phase::Ready(_) => ResidencyState::Ready,
             Phase::Failed { .. } => ResidencyState::Failed,
+            Phase::Releasing if self.drains && self.is_busy() => ResidencyState::Draining,
             Phase::Releasing => ResidencyState::Releasing,
         }
     }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     failure::{Code, Failure},
     hub::Source,
-    lane::{Lane, LoadSpec, LoadStage, Loaded},
+    lane::{self, Lane, LoadSpec, LoadStage, Loaded},
     weights::{Access, LoadProgress},
 };
 
@@ -161,7 +161,7 @@ impl Residencies {
                 Ok(Came { lane, loaded, grown, took: begun.elapsed() })
             }
             Ok(Err(failure)) => {
-                lane.close().await;
+                lane.close(lane::unloaded()).await;
                 Err(failure)
             }
             Err(_) => Err(Failure::new(Code::LoadFailed, "the model's lane ended while it loaded")),

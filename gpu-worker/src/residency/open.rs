@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use proto::{Regret, Residency, Victim};
+use proto::{Residency, Victim};
 use tch::Kind;
 use tokio::sync::watch;
 
@@ -137,12 +137,14 @@ impl Residencies {
             self.check_room(&state, bytes.charged(), &wanted.victims, &wanted.facts, now)?;
         let evicting = victims
             .into_iter()
-            .map(|(number, regret)| {
+            .map(|(number, victim)| {
                 if let Some(entry) = state.by_number(number) {
                     entry.leaves_for_load = true;
+                    entry.drains = victim.drain_ms.is_some();
                 }
                 let mut leaving = self.begin_release(&mut state, number);
-                leaving.regret = regret;
+                leaving.regret = victim.regret;
+                leaving.grace = victim.drain_ms.map(Duration::from_millis);
                 leaving
             })
             .collect::<Vec<_>>();
@@ -194,6 +196,7 @@ impl Residencies {
             failed_before: 0,
             last_error: None,
             leaves_for_load: false,
+            drains: false,
         };
         policy.apply(&mut entry);
         entry
@@ -222,16 +225,21 @@ impl Residencies {
         }
     }
 
-    /// The victims' numbers with why they were chosen, if they may all leave and their bytes suffice.
-    fn check_room(
+    /// The victims with their numbers, if they may all leave and their bytes suffice.
+    fn check_room<'a>(
         &self,
         state: &State,
         needed: u64,
-        victims: &[Victim],
+        victims: &'a [Victim],
         facts: &Facts,
         now: Instant,
-    ) -> Result<Vec<(u64, Option<Regret>)>, Failure> {
-        let holdings: Vec<Holding> = state.entries.iter().map(|entry| entry.holding(now)).collect();
+    ) -> Result<Vec<(u64, &'a Victim)>, Failure> {
+        let drains = |entry: &Entry| {
+            let id = entry.id();
+            victims.iter().any(|victim| victim.residency_id == id && victim.drain_ms.is_some())
+        };
+        let holding = |entry: &Entry| entry.holding(now, drains(entry));
+        let holdings: Vec<Holding> = state.entries.iter().map(holding).collect();
         let named: Vec<(&str, u64)> = victims
             .iter()
             .map(|victim| (victim.residency_id.as_str(), victim.generation))
@@ -242,7 +250,7 @@ impl Residencies {
                     let victim = &victims[place];
                     let entry =
                         state.entries.iter().find(|entry| entry.id() == victim.residency_id);
-                    entry.map(|entry| (entry.number, victim.regret))
+                    entry.map(|entry| (entry.number, victim))
                 };
                 return Ok(places.into_iter().filter_map(leaving).collect());
             }
@@ -260,7 +268,7 @@ impl Residencies {
             Err(Denial::NoRoom { free }) => free,
         };
         let holders = state.entries.iter().map(|entry| {
-            let why = entry.held_by(now).unwrap_or("idle");
+            let why = entry.held_by(now, false).unwrap_or("idle");
             format!("{} ({} bytes, {why})", entry.key.model_id, entry.charged())
         });
         Err(Failure::new(Code::NoRoom, format!("there is no room for {}", facts.model_id()))

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     failure::{Code, Failure},
-    lane::Lane,
+    lane::{self, Lane},
 };
 
 /// A residency that has been taken out of service and holds its memory still.
@@ -27,6 +27,8 @@ pub(super) struct Leaving {
     age: Option<Duration>,
     /// Why it was chosen, where somebody chose.
     pub(super) regret: Option<Regret>,
+    /// How long what it has may take to end; `None`: no time.
+    pub(super) grace: Option<Duration>,
 }
 
 /// One that is gone.
@@ -98,6 +100,7 @@ impl Residencies {
                 expected: 0,
                 age: None,
                 regret: None,
+                grace: None,
             };
         };
         entry.generation = generation;
@@ -107,7 +110,8 @@ impl Residencies {
             Phase::Ready(lane) => Some(lane),
             _ => None,
         };
-        Leaving { number, model_id: entry.key.model_id.clone(), lane, expected, age, regret: None }
+        let model_id = entry.key.model_id.clone();
+        Leaving { number, model_id, lane, expected, age, regret: None, grace: None }
     }
 
     /// Waits until the memory is back and forgets the residency.
@@ -117,9 +121,13 @@ impl Residencies {
         reason: &str,
         made_room_for: &str,
     ) -> Released {
+        let end = match leaving.grace {
+            Some(grace) => self.drained(leaving.number, grace).await,
+            None => lane::unloaded(),
+        };
         let before = device::measure(&self.0.device);
         if let Some(lane) = leaving.lane {
-            lane.close().await;
+            lane.close(end).await;
         }
         let bytes_freed = before.saturating_sub(device::measure(&self.0.device));
         let residency_id = format!("r{}", leaving.number);
@@ -154,6 +162,19 @@ impl Residencies {
             bytes_freed,
             weights_kept: false,
         }
+    }
+
+    /// Waits until nobody uses the residency any more, or the time is over; what its last requests end with then.
+    async fn drained(&self, number: u64, grace: Duration) -> Failure {
+        let mut changes = self.changes();
+        let is_free = async {
+            while self.lock().by_number(number).is_some_and(|entry| entry.is_busy()) {
+                let _ = changes.changed().await;
+            }
+        };
+        let _ = tokio::time::timeout(grace, is_free).await;
+        let message = "the model had to make room for another before the request ended";
+        Failure::new(Code::NoRoom, message).retry_after(Duration::from_secs(1))
     }
 
     /// Takes a released residency off the books; true when it was the last.

@@ -11,8 +11,10 @@ use crate::models::ModelKind;
 const MIN_CACHE_TOKENS: u64 = 2048;
 /// … and at most this many.
 const MAX_CACHE_TOKENS: u64 = 16384;
-/// A source beside several beams: never less than this.
+/// A source beside several beams: never less than this …
 const MIN_SEQ2SEQ_TOKENS: u64 = 4096;
+/// … and several of those at a time, where that is cheap.
+const CHEAP_SEQ2SEQ_BYTES: u64 = 256 << 20;
 
 /// Tokens, patches or rows of a typical largest step, for the first estimate of its intermediate tensors.
 const STEP_ROWS: u64 = 2048;
@@ -22,8 +24,7 @@ pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
     let config = Sizes(serde_json::from_str(&facts.config).unwrap_or_default());
     let cache = match kind {
         ModelKind::CausalLm => config.cache_bytes(dtype, 2, MIN_CACHE_TOKENS),
-        // Several beams beside the source.
-        ModelKind::Seq2SeqLm => config.cache_bytes(dtype, 4, MIN_SEQ2SEQ_TOKENS),
+        ModelKind::Seq2SeqLm => config.seq2seq_cache_bytes(dtype),
         _ => 0,
     };
     Bytes {
@@ -71,6 +72,12 @@ impl Sizes {
         tokens.saturating_mul(values).saturating_mul(bytes_per_value(dtype))
     }
 
+    /// As [`Self::cache_bytes`]: every beam may become as long as a text can be.
+    fn seq2seq_cache_bytes(&self, dtype: Kind) -> u64 {
+        let most = self.cache_bytes(dtype, 0, MAX_CACHE_TOKENS);
+        self.cache_bytes(dtype, 4, MIN_SEQ2SEQ_TOKENS).max(most.min(CHEAP_SEQ2SEQ_BYTES))
+    }
+
     /// Intermediate tensors of one step: a few activations of the widest layer.
     fn workspace_bytes(&self, dtype: Kind) -> u64 {
         let hidden = self.hidden();
@@ -85,7 +92,34 @@ impl Sizes {
             ])
             .unwrap_or(hidden.saturating_mul(4));
         let values = hidden.saturating_mul(4).saturating_add(wide.saturating_mul(2));
-        STEP_ROWS.saturating_mul(values).saturating_mul(bytes_per_value(dtype))
+        STEP_ROWS
+            .saturating_mul(values)
+            .saturating_add(self.distance_values())
+            .saturating_mul(bytes_per_value(dtype))
+    }
+
+    /// Attention by distance holds a value per head and pair of tokens, which other attention never does: for tokens that
+    /// look for distances, for distances that look for tokens, and for their sum. The embeddings of distances are held
+    /// projected, for every layer.
+    fn distance_values(&self) -> u64 {
+        let is_disentangled =
+            self.0.get("relative_attention").and_then(Value::as_bool).unwrap_or(false);
+        let copies = match self.field(&["relative_attention_num_buckets"]) {
+            _ if is_disentangled => 3,
+            Some(_) => 1,
+            None => return 0,
+        };
+        let heads = self.field(&["num_attention_heads", "num_heads"]).unwrap_or(12);
+        let context =
+            self.field(&["max_position_embeddings", "n_positions"]).unwrap_or(512).min(STEP_ROWS);
+        let pairs = STEP_ROWS.saturating_mul(context).saturating_mul(heads).saturating_mul(copies);
+        if !is_disentangled {
+            return pairs;
+        }
+        let layers = self.field(&["num_hidden_layers"]).unwrap_or(24);
+        let span = self.field(&["position_buckets", "max_relative_positions"]).unwrap_or(context);
+        let projected = layers.saturating_mul(4).saturating_mul(span).saturating_mul(self.hidden());
+        pairs.saturating_add(projected)
     }
 }
 
@@ -104,6 +138,18 @@ mod tests {
     }
 
     #[test]
+    fn a_translator_has_room_for_several_sources_with_their_beams() {
+        let shape =
+            r#""decoder_layers": 6, "decoder_attention_heads": 8, "max_position_embeddings": 512"#;
+        let marian = sizes(&format!(r#"{{"d_model": 512, {shape}}}"#));
+        assert_eq!(marian.seq2seq_cache_bytes(Kind::Float), 256 << 20);
+        let large = sizes(&format!(r#"{{"d_model": 2048, {shape}}}"#));
+        assert_eq!(large.seq2seq_cache_bytes(Kind::Float), 4096 * 2 * 6 * 2048 * 4);
+        let tiny = sizes(&format!(r#"{{"d_model": 32, {shape}}}"#));
+        assert_eq!(tiny.seq2seq_cache_bytes(Kind::Float), 16384 * 2 * 6 * 32 * 4);
+    }
+
+    #[test]
     fn a_very_long_context_does_not_reserve_the_machine() {
         let long = sizes(
             r#"{"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -119,6 +165,18 @@ mod tests {
     fn the_workspace_follows_the_config() {
         let small = sizes(r#"{"hidden_size": 8, "intermediate_size": 16}"#);
         assert_eq!(small.workspace_bytes(Kind::Float), 2048 * 64 * 4);
+    }
+
+    #[test]
+    fn attention_by_distance_needs_room_for_pairs_of_tokens() {
+        let distances = |config: &str| sizes(config).distance_values();
+        assert_eq!(distances(r#"{"num_attention_heads": 4}"#), 0);
+        let mpnet = r#"{"relative_attention_num_buckets": 32, "num_attention_heads": 4,
+            "max_position_embeddings": 64}"#;
+        assert_eq!(distances(mpnet), 2048 * 64 * 4);
+        let deberta = r#"{"relative_attention": true, "num_attention_heads": 4, "hidden_size": 8,
+            "max_position_embeddings": 64, "position_buckets": 16, "num_hidden_layers": 2}"#;
+        assert_eq!(distances(deberta), 2048 * 64 * 4 * 3 + 2 * 4 * 16 * 8);
     }
 
     #[test]

@@ -75,6 +75,8 @@ struct Candidate {
 #[derive(Clone, Debug)]
 pub struct BeamSearch {
     options: BeamOptions,
+    /// How many tokens all targets begin with, the start token or a prompt.
+    begin: usize,
     running: Vec<Beam>,
     places: Vec<Place>,
     can_improve: bool,
@@ -82,12 +84,18 @@ pub struct BeamSearch {
 
 impl BeamSearch {
     pub fn new(options: BeamOptions, start: u32) -> Self {
+        Self::after(options, &[start])
+    }
+
+    /// The search for what follows a prompt.
+    pub fn after(options: BeamOptions, prompt: &[u32]) -> Self {
         let n = options.num_beams;
         // All beams are equal at first: only one of them counts.
-        let beam = |idx| Beam { ids: vec![start], score: if idx == 0 { 0.0 } else { OUT } };
-        let place = Place { ids: vec![start], score: OUT, is_finished: false };
+        let beam = |idx| Beam { ids: prompt.to_vec(), score: if idx == 0 { 0.0 } else { OUT } };
+        let place = Place { ids: prompt.to_vec(), score: OUT, is_finished: false };
         Self {
             options,
+            begin: prompt.len(),
             running: (0..n).map(beam).collect(),
             places: vec![place; n],
             can_improve: true,
@@ -101,7 +109,12 @@ impl BeamSearch {
 
     /// Whether no token was chosen yet: all beams are then the same, and one row of logits is enough.
     pub fn is_empty(&self) -> bool {
-        self.len() == 1
+        self.len() == self.begin
+    }
+
+    /// Tokens of each beam that were chosen, the beginning left out.
+    pub fn written(&self) -> impl Iterator<Item = &[u32]> {
+        self.running.iter().map(|beam| &beam.ids[self.begin..])
     }
 
     /// The token of each beam that the model has not seen yet.
@@ -147,7 +160,7 @@ impl BeamSearch {
             .into_iter()
             .take(self.options.num_return_sequences)
             .filter(|place| place.is_finished)
-            .map(|place| BeamTarget { ids: place.ids[1..].to_vec(), score: place.score })
+            .map(|place| BeamTarget { ids: place.ids[self.begin..].to_vec(), score: place.score })
             .collect()
     }
 
@@ -186,8 +199,9 @@ impl BeamSearch {
 
     /// Puts those of the best candidates that are ends among the finished targets.
     fn finish(&mut self, candidates: &[Candidate]) {
-        // The start token doesn't count, the new one does.
-        let divisor = (self.len() as f64).powf(self.options.length_penalty) as f32;
+        // What all begin with doesn't count, the new token does.
+        let divisor =
+            ((self.len() + 1 - self.begin) as f64).powf(self.options.length_penalty) as f32;
         let closed = self.options.early_stopping == EarlyStopping::AtOnce && self.is_full();
         for (rank, candidate) in candidates.iter().enumerate() {
             if !candidate.ends || rank >= self.options.num_beams {
@@ -227,9 +241,9 @@ impl BeamSearch {
     fn check_improvement(&mut self, max_length: usize) {
         let BeamOptions { length_penalty, early_stopping, .. } = self.options;
         let length = if early_stopping == EarlyStopping::Never && length_penalty > 0.0 {
-            max_length - 1
+            max_length - self.begin
         } else {
-            self.len() - 1
+            self.len() - self.begin
         };
         let divisor = (length as f64).powf(length_penalty) as f32;
         let best = self.running.first().map_or(OUT, |beam| beam.score / divisor);

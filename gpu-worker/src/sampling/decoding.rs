@@ -9,7 +9,7 @@ use super::{
 use crate::text::{DecodingConfig, GenerationConfig, StopRule};
 
 const DEFAULT_MAX_NEW_TOKENS: u32 = 256;
-const MAX_BEAMS: u32 = 16;
+pub(super) const MAX_BEAMS: u32 = 16;
 
 /// How to write; every value is in its range.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,7 +75,7 @@ impl Decoding {
                 num_beams: num_beams as usize,
                 num_return_sequences,
                 length_penalty,
-                early_stopping: early_stopping(options, decoding),
+                early_stopping: early_stopping(options.early_stopping.as_ref(), decoding),
             }),
             num_return_sequences,
             start,
@@ -175,8 +175,11 @@ fn constraints(
     })
 }
 
-fn early_stopping(options: &Seq2SeqOptions, decoding: &DecodingConfig) -> EarlyStopping {
-    match options.early_stopping.as_ref().map(proto::EarlyStopping::mode) {
+pub(super) fn early_stopping(
+    asked: Option<&proto::EarlyStopping>,
+    decoding: &DecodingConfig,
+) -> EarlyStopping {
+    match asked.map(proto::EarlyStopping::mode) {
         Some(EarlyStoppingMode::Unspecified) | None => match decoding.early_stopping {
             Some(StopRule::AtOnce) => EarlyStopping::AtOnce,
             Some(StopRule::Never) => EarlyStopping::Never,

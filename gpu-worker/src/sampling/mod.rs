@@ -12,7 +12,7 @@ mod top;
 
 pub use beam::{BeamNext, BeamOptions, BeamSearch, BeamTarget, EarlyStopping};
 pub use constraints::Constraints;
-pub use continuing::continuing;
+pub use continuing::Continuing;
 pub use decoding::Decoding;
 pub use options::{InvalidOption, SamplingOptions};
 pub use sampler::{History, Sampled, Sampler};

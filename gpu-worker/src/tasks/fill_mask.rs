@@ -12,8 +12,9 @@ use proto::{
 
 use super::{
     Files, Made, Prepared, Processor, Score, TokenRow, Vectors, Work,
-    encoding::check_texts,
+    labels::Function,
     reader::{self, Reader},
+    texts::check_texts,
 };
 use crate::{
     failure::{Code, Failure},
@@ -76,8 +77,7 @@ impl Processor for FillMask {
 impl FillMask {
     /// Where the masks are.
     fn masks(&self, ids: &[u32]) -> Result<Vec<usize>, Failure> {
-        let masks: Vec<usize> =
-            (0..ids.len()).filter(|&place| ids[place] == self.mask).collect();
+        let masks: Vec<usize> = (0..ids.len()).filter(|&place| ids[place] == self.mask).collect();
         let token = self.reader.tokenizer.token(self.mask).unwrap_or_default();
         if masks.is_empty() {
             let message = format!("has no mask; this model's is {token}");
@@ -85,9 +85,7 @@ impl FillMask {
         }
         if masks.len() > MAX_MASKS {
             let message = format!("has {} masks, the limit is {MAX_MASKS}", masks.len());
-            return Err(
-                Failure::invalid("inputs.text", message).number("limit", MAX_MASKS as u64)
-            );
+            return Err(Failure::invalid("inputs.text", message).number("limit", MAX_MASKS as u64));
         }
         Ok(masks)
     }
@@ -173,7 +171,7 @@ impl Filling {
 
     /// Ids with their probabilities, likeliest first; equal ones by id.
     fn best(&self, logits: &[f32]) -> Result<Vec<(usize, f64)>, Failure> {
-        let shares = reader::softmax(logits.iter().copied());
+        let shares = Function::Softmax.apply(logits);
         let mut ids = self.targets.clone().unwrap_or_else(|| (0..shares.len()).collect());
         if ids.last().is_some_and(|&id| id >= shares.len()) {
             let message = "the tokenizer has more tokens than the model";

@@ -2,11 +2,11 @@
 //!
 //! Reference: `transformers/pipelines/image_classification.py`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use proto::{
-    ImageClassificationRequest, InferRequest, LabelScore, Labels, LabelsOutput,
-    infer_request::Input, infer_result::Output, media::Content,
+    ImageClassificationRequest, InferRequest, Labels, LabelsOutput, infer_request::Input,
+    infer_result::Output, media::Content,
 };
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
@@ -14,6 +14,7 @@ use tch::{Device, Kind, Tensor};
 use super::{
     Files, Made, Prepared, Processor, StepShape, Work,
     batched::{BatchPipeline, Batched},
+    labels::{Function, LabelNames, top_k},
 };
 use crate::{
     failure::{Code, Failure},
@@ -38,71 +39,32 @@ pub fn processor(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
     let model = files.json("config.json")?.unwrap_or_default();
     Ok(Arc::new(ImageClassification {
         images: ImageProcessor::from_config(config, files.text("config.json"))?,
-        function: Function::of_config(&model),
-        labels: labels(&model),
+        function: own_function(&model),
+        labels: LabelNames::of_config(&model),
     }))
 }
 
 struct ImageClassification {
     images: ImageProcessor,
     function: Function,
-    labels: BTreeMap<usize, String>,
+    labels: LabelNames,
 }
 
-/// What turns logits into scores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Function {
-    Softmax,
-    Sigmoid,
-    None,
-}
-
-impl Function {
-    fn parse(name: &str) -> Option<Self> {
-        match name {
-            "softmax" => Some(Self::Softmax),
-            "sigmoid" => Some(Self::Sigmoid),
-            "none" => Some(Self::None),
-            _ => None,
-        }
+/// The model's own choice of what turns logits into scores, as the reference makes it.
+fn own_function(config: &Value) -> Function {
+    let text = |name: &str| config.get(name).and_then(Value::as_str);
+    let is_single = config.get("num_labels").and_then(Value::as_u64) == Some(1)
+        || config
+            .get("id2label")
+            .and_then(Value::as_object)
+            .is_some_and(|labels| labels.len() == 1);
+    match (text("problem_type"), text("function_to_apply").and_then(Function::parse)) {
+        (Some("multi_label_classification"), _) => Function::Sigmoid,
+        (Some("single_label_classification"), _) => Function::Softmax,
+        (_, Some(own)) => own,
+        _ if is_single => Function::Sigmoid,
+        _ => Function::Softmax,
     }
-
-    /// The model's own choice, as the reference makes it.
-    fn of_config(config: &Value) -> Self {
-        let text = |name: &str| config.get(name).and_then(Value::as_str);
-        let is_single = config.get("num_labels").and_then(Value::as_u64) == Some(1)
-            || config
-                .get("id2label")
-                .and_then(Value::as_object)
-                .is_some_and(|labels| labels.len() == 1);
-        match (text("problem_type"), text("function_to_apply").and_then(Self::parse)) {
-            (Some("multi_label_classification"), _) => Self::Sigmoid,
-            (Some("single_label_classification"), _) => Self::Softmax,
-            (_, Some(own)) => own,
-            _ if is_single => Self::Sigmoid,
-            _ => Self::Softmax,
-        }
-    }
-
-    fn apply(self, logits: &[f32]) -> Vec<f64> {
-        let logits = logits.iter().map(|&logit| f64::from(logit));
-        match self {
-            Self::None => logits.collect(),
-            Self::Sigmoid => logits.map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
-            Self::Softmax => {
-                let highest = logits.clone().fold(f64::NEG_INFINITY, f64::max);
-                let powers: Vec<f64> = logits.map(|logit| (logit - highest).exp()).collect();
-                let sum: f64 = powers.iter().sum();
-                powers.into_iter().map(|power| power / sum).collect()
-            }
-        }
-    }
-}
-
-fn labels(config: &Value) -> BTreeMap<usize, String> {
-    let labels = config.get("id2label").and_then(Value::as_object);
-    let label = |(id, name): (&String, &Value)| Some((id.parse().ok()?, name.as_str()?.to_owned()));
-    labels.into_iter().flatten().filter_map(label).collect()
 }
 
 impl Processor for ImageClassification {
@@ -113,18 +75,10 @@ impl Processor for ImageClassification {
             return Err(Failure::invalid("input", "is not for image-classification"));
         };
         let options = options.clone().unwrap_or_default();
-        let top_k = options.top_k.map_or(DEFAULT_TOP_K, |k| k as usize);
-        if top_k == 0 {
-            return Err(Failure::invalid("options.top_k", "is 0, expected at least 1"));
-        }
+        let top_k = top_k(options.top_k)?.unwrap_or(DEFAULT_TOP_K);
         let function = match options.function_to_apply.as_deref() {
             None => self.function,
-            Some(name) => Function::parse(name).ok_or_else(|| {
-                Failure::invalid(
-                    "options.function_to_apply",
-                    format!("is {name:?}, expected softmax, sigmoid or none"),
-                )
-            })?,
+            Some(name) => Function::asked(name)?,
         };
         let media = inputs
             .as_ref()
@@ -143,7 +97,7 @@ impl Processor for ImageClassification {
                 let Made::Logits(logits) = made else {
                     return Err(Failure::new(Code::InferenceFailed, "the lane made no logits"));
                 };
-                let predictions = best(&function.apply(&logits), &labels, top_k)?;
+                let predictions = labels.best(&function.apply(&logits), top_k)?;
                 Ok(Output::Labels(LabelsOutput {
                     items: vec![Labels { predictions }],
                     is_list: false,
@@ -153,25 +107,6 @@ impl Processor for ImageClassification {
             seed: None,
         })
     }
-}
-
-/// The `top_k` best scores with their labels, best first; equal ones in the model's order.
-fn best(
-    scores: &[f64],
-    labels: &BTreeMap<usize, String>,
-    top_k: usize,
-) -> Result<Vec<LabelScore>, Failure> {
-    if scores.iter().any(|score| !score.is_finite()) {
-        return Err(Failure::new(Code::InferenceFailed, "the model's output is not finite"));
-    }
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-    let label = |id: usize| labels.get(&id).cloned().unwrap_or_else(|| format!("LABEL_{id}"));
-    Ok(order
-        .into_iter()
-        .take(top_k)
-        .map(|id| LabelScore { label: label(id), score: scores[id] })
-        .collect())
 }
 
 pub type ImagePipeline = BatchPipeline<Classification>;
@@ -278,25 +213,7 @@ mod tests {
             (json!({"function_to_apply": "none"}), Function::None),
         ];
         for (config, expected) in cases {
-            assert_eq!(Function::of_config(&config), expected, "{config}");
+            assert_eq!(own_function(&config), expected, "{config}");
         }
-    }
-
-    #[test]
-    fn the_best_labels_come_first_and_nameless_ones_are_numbered() {
-        let names = BTreeMap::from([(0, "cat".to_owned())]);
-        let best = best(&[0.2, 0.7, 0.1], &names, 2).expect("finite");
-        let names: Vec<&str> = best.iter().map(|label| label.label.as_str()).collect();
-        assert_eq!(names, ["LABEL_1", "cat"]);
-    }
-
-    #[test]
-    fn a_score_that_is_not_finite_is_an_error() {
-        assert!(best(&[f64::NAN], &BTreeMap::new(), 1).is_err());
-    }
-
-    #[test]
-    fn softmax_of_large_logits_is_finite() {
-        assert_eq!(Function::Softmax.apply(&[1000.0, 1000.0]), [0.5, 0.5]);
     }
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     failure::Failure,
     media::Pixels,
-    sampling::{Constraints, Decoding, SamplingOptions},
+    sampling::{BeamOptions, Constraints, Decoding, SamplingOptions},
     text::Tokenizer,
 };
 
@@ -108,7 +108,7 @@ impl Drop for Job {
 
 /// What the device has to do for a request.
 pub enum Work {
-    Generate(Generate),
+    Generate(Box<Generate>),
     Write(Box<Write>),
     Encode(Encode),
     Score(Score),
@@ -121,6 +121,8 @@ pub struct Generate {
     pub options: SamplingOptions,
     /// What is forbidden and forced, if anything is.
     pub constraints: Option<Constraints>,
+    /// Together with constraints.
+    pub beams: Option<BeamOptions>,
     pub seed: u64,
     /// At least 1.
     pub max_new_tokens: usize,

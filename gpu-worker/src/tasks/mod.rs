@@ -13,14 +13,18 @@ mod fill_mask;
 mod generation;
 mod image_classification;
 mod job;
+mod labels;
 pub mod outbox;
 mod question_answering;
+mod ranks;
 mod reader;
 mod rows;
 mod scoring;
 mod seq2seq;
 mod shape;
 pub mod shares;
+mod suitability;
+mod texts;
 mod token_classification;
 mod windows;
 
@@ -36,6 +40,7 @@ pub use self::{
         TokenRow, Vectors, Work, Write,
     },
     shape::StepShape,
+    suitability::misfit,
 };
 use crate::{
     failure::{Code, Failure},
@@ -86,6 +91,26 @@ pub const TASKS: &[Task] = &[
         processor: encoding::sentence_similarity,
     },
     Task {
+        id: "text-retrieval",
+        kind: ModelKind::TextEncoder,
+        processor: encoding::text_retrieval,
+    },
+    Task {
+        id: "text-classification",
+        kind: ModelKind::SequenceClassifier,
+        processor: scoring::text_classification,
+    },
+    Task {
+        id: "zero-shot-classification",
+        kind: ModelKind::SequenceClassifier,
+        processor: scoring::zero_shot_classification,
+    },
+    Task {
+        id: "text-ranking",
+        kind: ModelKind::SequenceClassifier,
+        processor: scoring::text_ranking,
+    },
+    Task {
         id: "image-classification",
         kind: ModelKind::ImageClassifier,
         processor: image_classification::processor,
@@ -104,6 +129,10 @@ pub fn of_input(request: &InferRequest) -> Option<&'static str> {
         Input::FeatureExtraction(_) => "feature-extraction",
         Input::SentenceSimilarity(_) => "sentence-similarity",
         Input::ImageClassification(_) => "image-classification",
+        Input::TextClassification(_) => "text-classification",
+        Input::ZeroShotClassification(_) => "zero-shot-classification",
+        Input::TextRanking(_) => "text-ranking",
+        Input::TextRetrieval(_) => "text-retrieval",
         Input::TokenClassification(_) => "token-classification",
         Input::QuestionAnswering(_) => "question-answering",
         Input::FillMask(_) => "fill-mask",
@@ -129,6 +158,18 @@ impl Files {
         self.bytes(path).and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 
+    /// The chat templates of the folder for further ones, with their names, sorted.
+    pub fn named_templates(&self) -> Vec<(&str, &str)> {
+        const FOLDER: &str = "additional_chat_templates/";
+        let named = self.0.keys().filter_map(|path| {
+            let name = path.strip_prefix(FOLDER)?.strip_suffix(".jinja")?;
+            Some((name, self.text(path)?))
+        });
+        let mut templates: Vec<(&str, &str)> = named.collect();
+        templates.sort_unstable();
+        templates
+    }
+
     /// The parsed file; `None` when it isn't there, an error when it isn't JSON.
     pub fn json(&self, path: &str) -> Result<Option<serde_json::Value>, Failure> {
         let Some(bytes) = self.bytes(path) else { return Ok(None) };
@@ -140,16 +181,7 @@ impl Files {
 
 /// The repository's tokenizer.
 fn tokenizer(files: &Files) -> Result<Tokenizer, Failure> {
-    let Some(tokenizer) = files.bytes("tokenizer.json") else {
-        let message =
-            "the repository has no tokenizer.json; other tokenizer files cannot be read yet";
-        return Err(Failure::new(Code::FormatNotSupported, message).text("file", "tokenizer.json"));
-    };
-    Ok(Tokenizer::from_files(
-        tokenizer,
-        files.text("tokenizer_config.json"),
-        files.text("special_tokens_map.json"),
-    )?)
+    Ok(Tokenizer::from_repository(&|path| files.bytes(path))?)
 }
 
 /// The part of a task that runs before the lane: it validates, decodes and tokenises.

@@ -23,6 +23,12 @@ pub struct Reader {
 impl Reader {
     pub fn read(files: &Files) -> Result<Self, Failure> {
         let tokenizer = super::tokenizer(files)?;
+        if !tokenizer.joins() {
+            let message = "tokens of this tokenizer class cannot be looked at one by one yet";
+            return Err(
+                Failure::new(Code::FormatNotSupported, message).text("field", "tokenizer_class")
+            );
+        }
         let config = files.json("config.json")?.unwrap_or_default();
         let number =
             |name: &str| config.get(name).and_then(Value::as_u64).map(|number| number as usize);
@@ -78,15 +84,6 @@ pub fn scores(
         return failed("the model's output is not finite");
     }
     Ok(rows)
-}
-
-/// Probabilities of logits.
-pub fn softmax(logits: impl Iterator<Item = f32> + Clone) -> Vec<f64> {
-    let highest = logits.clone().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f64> =
-        logits.map(|logit| (f64::from(logit) - f64::from(highest)).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.into_iter().map(|power| power / sum).collect()
 }
 
 /// A part of a text by code points; offsets of a tokenizer lie within it.

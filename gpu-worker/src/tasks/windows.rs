@@ -14,11 +14,7 @@ pub struct Window(pub Vec<usize>);
 impl Window {
     pub fn row(&self, encoding: &Encoding) -> TokenRow {
         let pick = |column: &[u32]| self.0.iter().map(|&place| column[place]).collect();
-        TokenRow {
-            ids: pick(&encoding.ids),
-            type_ids: pick(&encoding.type_ids),
-            prompt_tokens: 0,
-        }
+        TokenRow { ids: pick(&encoding.ids), type_ids: pick(&encoding.type_ids), prompt_tokens: 0 }
     }
 }
 
@@ -82,12 +78,7 @@ mod tests {
 
     /// A question of two tokens and a text of seven, with ends and something between.
     fn pair() -> Encoding {
-        let sequence = [
-            vec![None, Some(0), Some(0), None],
-            vec![Some(1); 7],
-            vec![None],
-        ]
-        .concat();
+        let sequence = [vec![None, Some(0), Some(0), None], vec![Some(1); 7], vec![None]].concat();
         Encoding {
             ids: (100..100 + sequence.len() as u32).collect(),
             type_ids: vec![0; sequence.len()],
@@ -103,9 +94,14 @@ mod tests {
         let frame = Frame::new(&pair(), 1, |_| true);
         assert_eq!((frame.tokens(), frame.around()), (7, 5));
         let windows = frame.windows(4, 2);
-        let parts: Vec<&[usize]> = windows.iter().map(|window| &window.0[4..8.min(window.0.len() - 1)]).collect();
+        let parts: Vec<&[usize]> =
+            windows.iter().map(|window| &window.0[4..8.min(window.0.len() - 1)]).collect();
         assert_eq!(parts, [&[4, 5, 6, 7][..], &[6, 7, 8, 9], &[8, 9, 10]]);
-        assert!(windows.iter().all(|window| window.0.starts_with(&[0, 1, 2, 3]) && window.0.ends_with(&[11])));
+        assert!(
+            windows
+                .iter()
+                .all(|window| window.0.starts_with(&[0, 1, 2, 3]) && window.0.ends_with(&[11]))
+        );
         assert_eq!(windows[2].row(&pair()).ids, [100, 101, 102, 103, 108, 109, 110, 111]);
     }
 

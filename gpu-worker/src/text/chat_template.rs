@@ -47,17 +47,30 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// `chat_template.jinja` goes before `chat_template` in `tokenizer_config.json`, which is one template or a list
-    /// of `{name, template}`. None when the repository has neither.
+    /// As [`Self::with_named`], without further files.
     pub fn from_files(
         tokenizer_config: Option<&str>,
         chat_template_jinja: Option<&str>,
         special: SpecialTokens,
     ) -> Result<Option<Self>, TextError> {
-        let sources = match chat_template_jinja {
-            Some(source) => vec![(DEFAULT.to_owned(), source.to_owned())],
-            None => sources(&object("tokenizer_config.json", tokenizer_config)?)?,
-        };
+        Self::with_named(tokenizer_config, chat_template_jinja, &[], special)
+    }
+
+    /// `chat_template.jinja` and the files of `additional_chat_templates`, whose names are `named`, go before `chat_template` in `tokenizer_config.json`, which is one template or a list
+    /// of `{name, template}`. None when the repository has neither.
+    pub fn with_named(
+        tokenizer_config: Option<&str>,
+        chat_template_jinja: Option<&str>,
+        named: &[(&str, &str)],
+        special: SpecialTokens,
+    ) -> Result<Option<Self>, TextError> {
+        let default = chat_template_jinja.map(|source| (DEFAULT, source));
+        let files = default.into_iter().chain(named.iter().copied());
+        let mut sources: Vec<(String, String)> =
+            files.map(|(name, source)| (name.to_owned(), source.to_owned())).collect();
+        if sources.is_empty() {
+            sources = self::sources(&object("tokenizer_config.json", tokenizer_config)?)?;
+        }
         if sources.is_empty() {
             return Ok(None);
         }
@@ -81,6 +94,9 @@ impl ChatTemplate {
     }
 
     pub fn render(&self, input: &ChatInput<'_>) -> Result<String, TextError> {
+        if input.messages.is_empty() {
+            return Err(TextError::NoMessages);
+        }
         let has = |name: &str| self.names.iter().any(|known| known == name);
         let name = if input.tools.is_some() && has(TOOL_USE) {
             TOOL_USE
@@ -130,17 +146,19 @@ fn on_a_deep_stack(
     })
 }
 
-/// Reasoning that came under one of its names is given under those that templates read.
+/// A message without what is `null`: many templates write `None` there, and all can do without. Reasoning that came
+/// under one of its names is given under those that templates read.
 fn message(message: &Map<String, Json>) -> Value {
-    let reasoning =
-        REASONING.iter().find_map(|name| message.get(*name).filter(|value| !value.is_null()));
-    let Some(reasoning) = reasoning else {
-        return Value::from_pairs(
-            message.iter().map(|(name, value)| (name.clone(), from_json(value))),
-        );
+    let given = message.iter().filter(|(_, value)| !value.is_null());
+    let given = given.map(|(name, value)| (name.clone(), value.clone()));
+    let mut aliased = Map::new();
+    let Some(reasoning) =
+        REASONING.iter().find_map(|name| message.get(*name).filter(|value| !value.is_null()))
+    else {
+        return Value::from_pairs(given.map(|(name, value)| (name, from_json(&value))));
     };
-    let mut aliased = Map::from_iter([("thinking".to_owned(), reasoning.clone())]);
-    aliased.extend(message.clone());
+    aliased.insert("thinking".to_owned(), reasoning.clone());
+    aliased.extend(given);
     aliased.insert(REASONING[0].to_owned(), reasoning.clone());
     Value::from_pairs(aliased.iter().map(|(name, value)| (name.clone(), from_json(value))))
 }

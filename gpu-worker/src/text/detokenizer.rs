@@ -5,12 +5,21 @@
 //! tidying pass may drop. So the cost of a token does not grow with the text, and the pieces joined are the reference's
 //! `decode` of all ids.
 
-use std::{collections::HashMap, sync::LazyLock};
+mod texts;
 
-use serde_json::Value;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, LazyLock},
+};
+
 use tokenizers::{Decoder, DecoderWrapper};
 
-use super::{TextError, Tokenizer, literal::Literal};
+use self::texts::TextStage;
+use super::{
+    TextError, Tokenizer,
+    literal::Literal,
+    sentencepiece::{Decoding, Processor},
+};
 
 /// The passes of the reference's `clean_up_tokenization`, in its order.
 const TIDYING: [(&str, &str); 10] = [
@@ -44,12 +53,41 @@ impl Layout {
                 layout.add(decoder, &mut joined);
             }
         }
+        layout.tidied(tidy)
+    }
+
+    /// Pieces between special tokens are decoded by themselves; `gap` follows each special token.
+    pub(super) fn pieces(
+        processor: Arc<Processor>,
+        special: HashSet<String>,
+        gap: &'static str,
+    ) -> Self {
+        let state = processor.decoding();
+        let stage = TokenStage::Pieces { processor, special: Arc::new(special), gap, state };
+        let strip = TextStage::Strip { held: String::new(), is_start: true };
+        Self { tokens: vec![stage], texts: vec![strip] }
+    }
+
+    /// One string in place of another, before all else that is done to the text.
+    pub(super) fn replacing(mut self, from: &str, to: &str) -> Self {
+        self.texts.insert(0, TextStage::Replace(Literal::new(from, to)));
+        self
+    }
+
+    /// Words and their parts (`##s`), joined with spaces.
+    pub(super) fn words() -> Self {
+        let strip = TextStage::Strip { held: String::new(), is_start: true };
+        let texts = vec![TextStage::Replace(Literal::new(" ##", "")), strip];
+        Self { tokens: vec![TokenStage::Spaced { first: true }], texts }
+    }
+
+    /// With the reference's tidying of spaces at the end, where it is wanted.
+    pub(super) fn tidied(mut self, tidy: bool) -> Self {
         if tidy {
-            layout
-                .texts
-                .extend(TIDYING.map(|(from, to)| TextStage::Replace(Literal::new(from, to))));
+            let literals = TIDYING.map(|(from, to)| TextStage::Replace(Literal::new(from, to)));
+            self.texts.extend(literals);
         }
-        layout
+        self
     }
 
     fn add(&mut self, decoder: &DecoderWrapper, joined: &mut bool) {
@@ -157,6 +195,13 @@ enum TokenStage {
     Bytes { pending: Vec<u8> },
     /// A space between tokens.
     Spaced { first: bool },
+    /// Pieces of a SentencePiece model, which begin anew after a special token.
+    Pieces {
+        processor: Arc<Processor>,
+        special: Arc<HashSet<String>>,
+        gap: &'static str,
+        state: Decoding,
+    },
 }
 
 impl TokenStage {
@@ -195,6 +240,15 @@ impl TokenStage {
                 out.push(if *first { token } else { format!(" {token}") });
                 *first = false;
             }
+            Self::Pieces { processor, special, gap, state } => {
+                if special.contains(&token) {
+                    out.push(processor.decode_end(state));
+                    *state = processor.decoding();
+                    out.push(token + gap);
+                } else {
+                    out.push(processor.decode_next(state, &token));
+                }
+            }
         }
         Ok(())
     }
@@ -205,6 +259,7 @@ impl TokenStage {
                 held.take().map_or(Ok(Vec::new()), |last| decode(decoder, vec![last]))
             }
             Self::ByteRun { pending } => Ok(end_of_run(pending)),
+            Self::Pieces { processor, state, .. } => Ok(vec![processor.decode_end(state)]),
             Self::Bytes { pending } => {
                 Ok(vec![String::from_utf8_lossy(&std::mem::take(pending)).into_owned()])
             }
@@ -288,88 +343,4 @@ fn whole_characters(pending: &mut Vec<u8>) -> String {
     let rest = pending.split_off(pending.len() - unfinished);
     let whole = std::mem::replace(pending, rest);
     String::from_utf8_lossy(&whole).into_owned()
-}
-
-/// A stage over the joined text, which the reference's decoders see as one token.
-#[derive(Clone, Debug)]
-enum TextStage {
-    Replace(Literal),
-    /// Cuts up to `left` of a character off the beginning.
-    Begin {
-        content: char,
-        left: usize,
-    },
-    /// Cuts up to `most` of a character off the end; holds them back till then.
-    End {
-        content: char,
-        most: usize,
-        held: usize,
-    },
-    /// Anything else waits for the whole text.
-    Whole {
-        decoder: DecoderWrapper,
-        text: String,
-    },
-}
-
-impl TextStage {
-    fn new(decoder: &DecoderWrapper) -> Vec<Self> {
-        match decoder {
-            DecoderWrapper::Fuse(_) => Vec::new(),
-            DecoderWrapper::Strip(strip) => vec![
-                Self::Begin { content: strip.content, left: strip.start },
-                Self::End { content: strip.content, most: strip.stop, held: 0 },
-            ],
-            DecoderWrapper::Replace(replace) => {
-                // The library keeps the pattern to itself but writes it down.
-                let written = serde_json::to_value(replace).unwrap_or_default();
-                let from = written.pointer("/pattern/String").and_then(Value::as_str);
-                let to = written.get("content").and_then(Value::as_str);
-                match (from, to) {
-                    (Some(from), Some(to)) if !from.is_empty() => {
-                        vec![Self::Replace(Literal::new(from, to))]
-                    }
-                    _ => vec![Self::Whole { decoder: decoder.clone(), text: String::new() }],
-                }
-            }
-            _ => vec![Self::Whole { decoder: decoder.clone(), text: String::new() }],
-        }
-    }
-
-    fn push(&mut self, piece: &str) -> String {
-        match self {
-            Self::Replace(literal) => literal.push(piece),
-            Self::Begin { content, left } => {
-                let mut rest = piece;
-                while *left > 0 && !rest.is_empty() {
-                    match rest.strip_prefix(*content) {
-                        Some(cut) => (rest, *left) = (cut, *left - 1),
-                        None => *left = 0,
-                    }
-                }
-                rest.to_owned()
-            }
-            Self::End { content, most, held } => {
-                let mut text = content.to_string().repeat(*held);
-                text.push_str(piece);
-                *held = text.chars().rev().take(*most).take_while(|c| c == content).count();
-                text.truncate(text.len() - *held * content.len_utf8());
-                text
-            }
-            Self::Whole { text, .. } => {
-                text.push_str(piece);
-                String::new()
-            }
-        }
-    }
-
-    fn finish(&mut self) -> Result<String, TextError> {
-        match self {
-            Self::Replace(literal) => Ok(literal.finish()),
-            Self::Begin { .. } | Self::End { .. } => Ok(String::new()),
-            Self::Whole { decoder, text } => {
-                Ok(decode(decoder, vec![std::mem::take(text)])?.concat())
-            }
-        }
-    }
 }

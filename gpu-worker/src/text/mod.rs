@@ -1,12 +1,15 @@
 //! Text in and out: tokenizers, detokenising a stream, stop strings, chat templates, generation defaults.
 
 mod chat_template;
+mod convert;
 mod decoding_config;
 mod detokenizer;
 mod generation_config;
 mod literal;
 mod pieces;
+mod plain;
 mod python_json;
+mod sentencepiece;
 mod special_tokens;
 mod stop;
 mod strftime;
@@ -15,18 +18,35 @@ mod template_methods;
 mod tokenizer;
 
 pub use chat_template::{ChatInput, ChatTemplate};
+pub use convert::Files as TokenizerFiles;
 pub use decoding_config::{DecodingConfig, StopRule};
 pub use detokenizer::Detokenizer;
 pub use generation_config::GenerationConfig;
 pub use special_tokens::SpecialTokens;
 pub use stop::{StopMatcher, StopOutcome};
-pub use tokenizer::{Encoding, Tokenizer, TokenizerSource};
+pub use tokenizer::{Encoding, Tokenizer};
 
 /// Why a repository's text files cannot be used, or a text cannot be turned into tokens or back.
 #[derive(Debug, thiserror::Error)]
 pub enum TextError {
-    #[error("no tokenizer.json; tokenizers are read from that file only so far (found: {found})")]
-    NoTokenizerJson { found: String },
+    #[error(
+        "no tokenizer.json, and tokenizer_class = {class:?} (model_type {model_type:?}) is none that can be built from what is there: {found}"
+    )]
+    UnknownTokenizer { class: String, model_type: String, found: String },
+    #[error("the tokenizer {class} cannot be built: {source}")]
+    Class {
+        class: String,
+        #[source]
+        source: Box<Self>,
+    },
+    #[error("there is no {file}")]
+    NoVocabulary { file: &'static str },
+    #[error("{file} is not UTF-8")]
+    NotUtf8 { file: &'static str },
+    #[error("the vocabulary cannot be used: {message}")]
+    Vocabulary { message: String },
+    #[error("{file}: `{field}` = {value} is not supported")]
+    Unsupported { file: &'static str, field: String, value: String },
     #[error("tokenizer.json cannot be read: {message}")]
     Tokenizer { message: String },
     #[error("{file} is not valid")]
@@ -51,6 +71,8 @@ pub enum TextError {
     TemplateFailed { message: String },
     #[error("the chat template does not come to an end within its budget")]
     TemplateEndless,
+    #[error("a conversation needs a message")]
+    NoMessages,
     #[error("the model has no default chat template; it has {names}")]
     TemplateName { names: String },
 }
@@ -59,7 +81,12 @@ impl TextError {
     /// The stable code a client sees.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NoTokenizerJson { .. }
+            Self::UnknownTokenizer { .. }
+            | Self::Class { .. }
+            | Self::NoVocabulary { .. }
+            | Self::NotUtf8 { .. }
+            | Self::Vocabulary { .. }
+            | Self::Unsupported { .. }
             | Self::Tokenizer { .. }
             | Self::Json { .. }
             | Self::Field { .. }
@@ -67,10 +94,16 @@ impl TextError {
             | Self::TemplateSyntax { .. }
             | Self::TemplateEndless
             | Self::TemplateName { .. } => "format_not_supported",
-            Self::Encode { .. } | Self::TemplateRaised { .. } | Self::TemplateFailed { .. } => {
-                "invalid_request"
-            }
+            Self::NoMessages
+            | Self::Encode { .. }
+            | Self::TemplateRaised { .. }
+            | Self::TemplateFailed { .. } => "invalid_request",
             Self::Decode { .. } => "inference_failed",
         }
     }
+}
+
+/// Python's `str.isspace`.
+fn is_python_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }

@@ -38,6 +38,10 @@ impl SpecialTokens {
         Ok(Self { by_role })
     }
 
+    pub(super) fn new(roles: impl Iterator<Item = (&'static str, String)>) -> Self {
+        Self { by_role: roles.collect() }
+    }
+
     /// The token's text; `role` as in the files (`eos_token`).
     pub fn get(&self, role: &str) -> Option<&str> {
         self.by_role.get(role).map(String::as_str)

@@ -37,6 +37,13 @@ pub(super) fn environment() -> Environment<'static> {
     environment.add_filter("tojson", to_json);
     environment.add_filter("string", |value: &Value| python_json::text(value));
     environment.add_filter("trim", template_methods::trim);
+    environment.add_filter("wordcount", |value: &Value| {
+        python_json::text(value)
+            .map(|text| text.split(super::is_python_space).filter(|word| !word.is_empty()).count())
+    });
+    environment
+        .add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.0));
+    environment.add_function("joiner", minijinja_contrib::globals::joiner);
     environment.add_function("raise_exception", raise);
     environment.add_test("sequence", has_items);
     environment.add_test("iterable", |value: &Value| {
@@ -58,9 +65,12 @@ pub(super) fn with_clock(
     environment
 }
 
-/// Strings and maps count, as in Python.
+/// Strings, maps and what is undefined count, as in the reference.
 fn has_items(value: &Value) -> bool {
-    matches!(value.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map)
+    matches!(
+        value.kind(),
+        ValueKind::Seq | ValueKind::String | ValueKind::Map | ValueKind::Undefined
+    )
 }
 
 fn raise(message: &Value) -> Result<Value, Error> {

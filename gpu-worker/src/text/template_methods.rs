@@ -9,6 +9,8 @@ use minijinja::{
 };
 use minijinja_contrib::pycompat::unknown_method_callback;
 
+use super::is_python_space as is_space;
+
 /// The fallback for every method call.
 pub(super) fn call(
     state: &mut State<'_, '_>,
@@ -55,6 +57,31 @@ fn on_string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, 
             parts.reverse();
             parts.into_iter().map(Value::from).collect()
         }
+        "zfill" => {
+            let (width,): (usize,) = from_args(args)?;
+            let (sign, digits) = match text.strip_prefix(['+', '-']) {
+                Some(digits) => (&text[..1], digits),
+                None => ("", text),
+            };
+            let missing = missing(text, width)?;
+            Value::from(format!("{sign}{}{digits}", "0".repeat(missing)))
+        }
+        "ljust" | "rjust" | "center" => {
+            let (width, fill): (usize, Option<&str>) = from_args(args)?;
+            let fill = fill.unwrap_or(" ");
+            if fill.chars().count() != 1 {
+                let message = "the fill character must be exactly one character long";
+                return Err(Error::new(ErrorKind::InvalidOperation, message));
+            }
+            let missing = missing(text, width)?;
+            // Where the two sides differ, the left one is longer if the width is odd.
+            let left = match method {
+                "ljust" => 0,
+                "rjust" => missing,
+                _ => missing / 2 + (missing & width & 1),
+            };
+            Value::from(format!("{}{text}{}", fill.repeat(left), fill.repeat(missing - left)))
+        }
         "partition" | "rpartition" => {
             let (separator,): (&str,) = from_args(args)?;
             not_empty(separator)?;
@@ -71,6 +98,15 @@ fn on_string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, 
     Ok(Some(result))
 }
 
+/// Characters that a text lacks to a width.
+fn missing(text: &str, width: usize) -> Result<usize, Error> {
+    const WIDEST: usize = 1 << 16;
+    if width > WIDEST {
+        return Err(Error::new(ErrorKind::InvalidOperation, "the width is too large"));
+    }
+    Ok(width.saturating_sub(text.chars().count()))
+}
+
 fn not_empty(separator: &str) -> Result<(), Error> {
     if separator.is_empty() {
         return Err(Error::new(ErrorKind::InvalidOperation, "empty separator"));
@@ -83,9 +119,4 @@ pub(super) fn trim(value: &Value, chars: Option<&str>) -> Result<String, Error> 
     let text = super::python_json::text(value)?;
     let cut = |c: char| chars.map_or_else(|| is_space(c), |chars| chars.contains(c));
     Ok(text.trim_matches(cut).to_owned())
-}
-
-/// Python's `str.isspace`.
-fn is_space(c: char) -> bool {
-    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }

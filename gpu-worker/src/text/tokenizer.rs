@@ -6,50 +6,18 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tokenizers::{
-    AddedToken, EncodeInput, ModelWrapper, PostProcessorWrapper,
-    processors::template::TemplateProcessing,
-};
+use tokenizers::{AddedToken, EncodeInput, ModelWrapper};
 
 use super::{
     Detokenizer, SpecialTokens, TextError,
+    convert::{self, Class, Files, Settings},
     detokenizer::Layout,
+    plain::{self, PlainTokenizer},
     special_tokens::{added_tokens, object},
 };
 
 /// Larger than this is how the reference writes that there is no limit.
 const NO_LIMIT: f64 = 1e15;
-
-/// Files a tokenizer can be built from. Building one from `vocab.txt`, `spiece.model` and others would be further
-/// variants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenizerSource {
-    TokenizerJson,
-}
-
-impl TokenizerSource {
-    /// What of a repository's files to build from. The error names the tokenizer files that are there.
-    pub fn choose<S: AsRef<str>>(files: &[S]) -> Result<Self, TextError> {
-        const KNOWN: [&str; 9] = [
-            "vocab.txt",
-            "vocab.json",
-            "merges.txt",
-            "spiece.model",
-            "tokenizer.model",
-            "sentencepiece.bpe.model",
-            "source.spm",
-            "tekken.json",
-            "tokenizer_config.json",
-        ];
-        if files.iter().any(|file| file.as_ref() == "tokenizer.json") {
-            return Ok(Self::TokenizerJson);
-        }
-        let found: Vec<&str> =
-            files.iter().map(AsRef::as_ref).filter(|file| KNOWN.contains(file)).collect();
-        let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
-        Err(TextError::NoTokenizerJson { found })
-    }
-}
 
 /// One text, or a pair, as tokens. All lists have one entry per token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,13 +64,64 @@ pub struct Tokenizer {
 }
 
 struct Inner {
-    tokenizer: tokenizers::Tokenizer,
+    engine: Engine,
     special: SpecialTokens,
     layout: Layout,
     model_max_length: Option<usize>,
 }
 
+/// What does the work.
+enum Engine {
+    Library(Box<tokenizers::Tokenizer>),
+    /// A class that the library cannot stand for.
+    Plain(Box<PlainTokenizer>),
+}
+
 impl Tokenizer {
+    /// Builds from what a repository has: `tokenizer.json`, else the vocabulary files of its tokenizer class.
+    pub fn from_repository(files: Files<'_>) -> Result<Self, TextError> {
+        let text = |file| convert::text_of(files, file);
+        if let Some(json) = files("tokenizer.json") {
+            let (config, map) = (text("tokenizer_config.json")?, text("special_tokens_map.json")?);
+            return Self::from_files(json, config, map);
+        }
+        let (class, name) = convert::choose(files)?;
+        let named = |source| TextError::Class { class: name.clone(), source: Box::new(source) };
+        Self::of_class(class, files).map_err(named)
+    }
+
+    fn of_class(class: Class, files: Files<'_>) -> Result<Self, TextError> {
+        let settings = Settings::read(files)?;
+        let config = settings.config();
+        let max_length = max_length(config);
+        let inner = match class {
+            Class::Library(build) => {
+                let (mut tokenizer, special) = build(&settings, files)?.finish(&settings)?;
+                tokenizer.set_encode_special_tokens(
+                    flag(config, "split_special_tokens").unwrap_or(false),
+                );
+                let layout = layout(&tokenizer, config);
+                let engine = Engine::Library(Box::new(tokenizer));
+                Inner { engine, special, layout, model_max_length: max_length }
+            }
+            Class::Plain(class) => {
+                settings.refuse(&["split_special_tokens"])?;
+                let made = plain::build(class, &settings, files)?;
+                Inner {
+                    engine: Engine::Plain(Box::new(made.tokenizer)),
+                    special: made.special,
+                    layout: made.layout,
+                    model_max_length: if config.contains_key("model_max_length") {
+                        max_length
+                    } else {
+                        made.model_max_length
+                    },
+                }
+            }
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
     /// Builds from the contents of `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`.
     pub fn from_files(
         tokenizer_json: &[u8],
@@ -119,22 +138,17 @@ impl Tokenizer {
         add_missing(&mut tokenizer, &config, &special)?;
         put_ends(&mut tokenizer, &config, &special)?;
 
-        // The reference tidies spaces for every kind of model but BPE, unless told to by this name.
-        let is_bpe = matches!(tokenizer.get_model(), ModelWrapper::BPE(_));
-        let for_bpe = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output";
-        let tidy = flag(&config, "clean_up_tokenization_spaces").unwrap_or(false)
-            && (!is_bpe || flag(&config, for_bpe).unwrap_or(false));
-        let layout = Layout::new(tokenizer.get_decoder(), tidy);
-        let model_max_length = config
-            .get("model_max_length")
-            .and_then(Value::as_f64)
-            .filter(|&length| (1.0..NO_LIMIT).contains(&length))
-            .map(|length| length as usize);
-        Ok(Self { inner: Arc::new(Inner { tokenizer, special, layout, model_max_length }) })
+        let layout = layout(&tokenizer, &config);
+        let engine = Engine::Library(Box::new(tokenizer));
+        let model_max_length = max_length(&config);
+        Ok(Self { inner: Arc::new(Inner { engine, special, layout, model_max_length }) })
     }
 
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Encoding, TextError> {
-        self.encode_input(text.into(), add_special_tokens)
+        match &self.inner.engine {
+            Engine::Library(library) => encode(library, text.into(), add_special_tokens),
+            Engine::Plain(plain) => Ok(plain.encode(text, add_special_tokens)),
+        }
     }
 
     pub fn encode_pair(
@@ -143,7 +157,10 @@ impl Tokenizer {
         pair: &str,
         add_special_tokens: bool,
     ) -> Result<Encoding, TextError> {
-        self.encode_input((text, pair).into(), add_special_tokens)
+        match &self.inner.engine {
+            Engine::Library(library) => encode(library, (text, pair).into(), add_special_tokens),
+            Engine::Plain(plain) => Ok(plain.encode_pair(text, pair, add_special_tokens)),
+        }
     }
 
     /// Each text by itself; nothing is padded.
@@ -177,34 +194,53 @@ impl Tokenizer {
 
     /// The token as the vocabulary spells it.
     pub fn token(&self, id: u32) -> Option<String> {
-        self.inner.tokenizer.id_to_token(id)
+        match &self.inner.engine {
+            Engine::Library(library) => library.id_to_token(id),
+            Engine::Plain(plain) => plain.token(id).map(str::to_owned),
+        }
     }
 
     pub fn id(&self, token: &str) -> Option<u32> {
-        self.inner.tokenizer.token_to_id(token)
-    }
-
-    /// Whether the token was added to the vocabulary, as the codes of languages are.
-    pub fn is_added(&self, id: u32) -> bool {
-        self.inner.tokenizer.get_added_vocabulary().simple_id_to_token(id).is_some()
-    }
-
-    /// The tokens that were added to the vocabulary, by rising id.
-    pub fn added_ids(&self) -> Vec<u32> {
-        let mut ids: Vec<u32> =
-            self.inner.tokenizer.get_added_tokens_decoder().into_keys().collect();
-        ids.sort_unstable();
-        ids
+        match &self.inner.engine {
+            Engine::Library(library) => library.token_to_id(token),
+            Engine::Plain(plain) => plain.id(token),
+        }
     }
 
     /// Tokens of the vocabulary that begin and end like this, in order, `limit` of them at most.
     pub fn tokens_like(&self, begin: &str, end: &str, limit: usize) -> Vec<String> {
-        let fits = |token: &String| token.starts_with(begin) && token.ends_with(end);
-        let mut tokens: Vec<String> =
-            self.inner.tokenizer.get_vocab(true).into_keys().filter(fits).collect();
+        let fits = |token: &str| token.starts_with(begin) && token.ends_with(end);
+        let mut tokens: Vec<String> = match &self.inner.engine {
+            Engine::Library(library) => {
+                library.get_vocab(true).into_keys().filter(|token| fits(token)).collect()
+            }
+            Engine::Plain(plain) => {
+                plain.tokens().filter(|token| fits(token)).map(str::to_owned).collect()
+            }
+        };
         tokens.sort_unstable();
         tokens.truncate(limit);
         tokens
+    }
+
+    /// Whether the token was added to the vocabulary, as the codes of languages are.
+    pub fn is_added(&self, id: u32) -> bool {
+        match &self.inner.engine {
+            Engine::Library(library) => {
+                library.get_added_vocabulary().simple_id_to_token(id).is_some()
+            }
+            Engine::Plain(plain) => plain.added_ids().any(|added| added == id),
+        }
+    }
+
+    /// The tokens that were added to the vocabulary, by rising id.
+    pub fn added_ids(&self) -> Vec<u32> {
+        let mut ids: Vec<u32> = match &self.inner.engine {
+            Engine::Library(library) => library.get_added_tokens_decoder().into_keys().collect(),
+            Engine::Plain(plain) => plain.added_ids().collect(),
+        };
+        ids.sort_unstable();
+        ids
     }
 
     /// The id of a role: `bos_token`, `eos_token`, `unk_token`, `sep_token`, `pad_token`, `cls_token`, `mask_token`.
@@ -223,30 +259,58 @@ impl Tokenizer {
 
     /// Added tokens included.
     pub fn vocab_size(&self) -> usize {
-        self.inner.tokenizer.get_vocab_size(true)
+        match &self.inner.engine {
+            Engine::Library(library) => library.get_vocab_size(true),
+            Engine::Plain(plain) => plain.vocab_size(),
+        }
     }
 
-    pub(super) fn library(&self) -> &tokenizers::Tokenizer {
-        &self.inner.tokenizer
+    /// None for a class that the library cannot stand for.
+    pub(super) fn library(&self) -> Option<&tokenizers::Tokenizer> {
+        match &self.inner.engine {
+            Engine::Library(library) => Some(library),
+            Engine::Plain(_) => None,
+        }
     }
 
     /// The token as decoding sees it; none when it is unknown or to be skipped.
     pub(super) fn decodable(&self, id: u32, skip_special: bool) -> Option<String> {
-        let added = self.inner.tokenizer.get_added_vocabulary();
-        let token =
-            added.simple_id_to_token(id).or_else(|| self.inner.tokenizer.id_to_token(id))?;
-        (!skip_special || !added.is_special_token(&token)).then_some(token)
+        match &self.inner.engine {
+            Engine::Library(library) => {
+                let added = library.get_added_vocabulary();
+                let token = added.simple_id_to_token(id).or_else(|| library.id_to_token(id))?;
+                (!skip_special || !added.is_special_token(&token)).then_some(token)
+            }
+            Engine::Plain(plain) => {
+                let token = plain.token(id)?;
+                (!skip_special || !plain.is_special(token)).then(|| token.to_owned())
+            }
+        }
     }
+}
 
-    fn encode_input(
-        &self,
-        input: EncodeInput<'_>,
-        add_special_tokens: bool,
-    ) -> Result<Encoding, TextError> {
-        let encoded = self.inner.tokenizer.encode_char_offsets(input, add_special_tokens);
-        let encoding = encoded.map_err(|error| TextError::Encode { message: error.to_string() })?;
-        Ok(Encoding::new(&encoding))
-    }
+fn encode(
+    library: &tokenizers::Tokenizer,
+    input: EncodeInput<'_>,
+    add_special_tokens: bool,
+) -> Result<Encoding, TextError> {
+    let encoded = library.encode_char_offsets(input, add_special_tokens);
+    let encoding = encoded.map_err(|error| TextError::Encode { message: error.to_string() })?;
+    Ok(Encoding::new(&encoding))
+}
+
+/// The reference tidies spaces for every kind of model but BPE, unless told to by this name.
+fn layout(tokenizer: &tokenizers::Tokenizer, config: &Map<String, Value>) -> Layout {
+    let is_bpe = matches!(tokenizer.get_model(), ModelWrapper::BPE(_));
+    let for_bpe = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output";
+    let tidy = flag(config, "clean_up_tokenization_spaces").unwrap_or(false)
+        && (!is_bpe || flag(config, for_bpe).unwrap_or(false));
+    Layout::new(tokenizer.get_decoder(), tidy)
+}
+
+fn max_length(config: &Map<String, Value>) -> Option<usize> {
+    let length = config.get("model_max_length").and_then(Value::as_f64);
+    length.filter(|length| (1.0..NO_LIMIT).contains(length)).map(|length| length as usize)
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -293,30 +357,15 @@ fn put_ends(
     }
     let end = |wanted: Option<bool>, role| {
         let content = special.get(role).filter(|_| wanted == Some(true))?;
-        Some((content.to_owned(), tokenizer.token_to_id(content)?))
+        tokenizer.token_to_id(content).map(|_| content)
     };
-    let (bos, eos) = (end(bos, "bos_token"), end(eos, "eos_token"));
-    let around = |sequence: &str, type_id: u32| {
-        let named = |end: &Option<(String, u32)>| {
-            end.as_ref().map(|(content, _)| format!("{content}:{type_id}"))
-        };
-        [named(&bos), Some(format!("{sequence}:{type_id}")), named(&eos)]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
+    let (single, pair) = convert::flagged(end(bos, "bos_token"), end(eos, "eos_token"));
+    let id = |token: &str| {
+        let missing = || TextError::Tokenizer { message: format!("there is no token {token:?}") };
+        tokenizer.token_to_id(token).ok_or_else(missing)
     };
-    let single = around("$A", 0);
-    let pair: Vec<String> = single.iter().cloned().chain(around("$B", 1)).collect();
-    let unusable = |message: String| TextError::Tokenizer { message };
-    let template = TemplateProcessing::builder()
-        .try_single(single)
-        .map_err(unusable)?
-        .try_pair(pair)
-        .map_err(unusable)?
-        .special_tokens([bos, eos].into_iter().flatten().collect::<Vec<_>>())
-        .build()
-        .map_err(|error| unusable(error.to_string()))?;
-    tokenizer.with_post_processor(Some(PostProcessorWrapper::Template(template)));
+    let template = convert::template(&single, &pair, &id)?;
+    tokenizer.with_post_processor(Some(template));
     Ok(())
 }
 
@@ -332,14 +381,6 @@ fn unreadable(error: tokenizers::Error) -> TextError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn without_tokenizer_json_the_error_names_what_is_there() {
-        let error = TokenizerSource::choose(&["config.json", "spiece.model"]).unwrap_err();
-        assert_eq!(error.code(), "format_not_supported");
-        assert!(error.to_string().ends_with("(found: spiece.model)"), "{error}");
-        assert!(TokenizerSource::choose(&["tokenizer.json"]).is_ok());
-    }
 
     #[test]
     fn what_is_no_tokenizer_is_an_error() {

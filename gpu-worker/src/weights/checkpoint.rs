@@ -14,7 +14,7 @@ use super::{
     cursor::Weights,
     error::WeightsError,
     load::{self, Item, LoadProgress, OpenOptions, Tally},
-    rename::Rename,
+    rename::{Names, Rename},
     source,
 };
 use crate::memory::region::Region;
@@ -37,7 +37,7 @@ pub struct Checkpoint {
 pub struct Unused(pub Vec<String>);
 
 impl Checkpoint {
-    /// Opens safetensors files, or the index of a sharded checkpoint, and brings every tensor to the wanted device and kind.
+    /// Opens safetensors or PyTorch files, or the index of a sharded checkpoint, and brings every tensor to the wanted device and kind.
     ///
     /// `progress` is called on this thread, first with nothing done; `Break` ends with [`WeightsError::Cancelled`].
     pub fn open(
@@ -57,6 +57,10 @@ impl Checkpoint {
             Device::Cpu => load::to_host(&items, &mut tally),
             device => Ok((load::device::to_device(&items, device, &mut tally)?, 0)),
         })?;
+        let mut tensors = tensors;
+        for source in &sources {
+            tch::no_grad(|| load::show(source, &mut tensors))?;
+        }
         let mut checkpoint = Self::new(tensors, options.device, options.kind);
         checkpoint.mapped_bytes = mapped_bytes;
         // A file that no tensor is a view of is unmapped here.
@@ -95,10 +99,9 @@ impl Checkpoint {
     /// Applies each rule in turn to every name; what was asked for so far is forgotten.
     pub fn rename(&mut self, rules: &[Rename]) {
         for rule in rules {
-            let names: BTreeSet<String> = self.tensors.keys().cloned().collect();
-            let has_prefix = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
-            for name in &names {
-                let Some(renamed) = rule.apply(name, has_prefix) else { continue };
+            let names = Names(self.tensors.keys().cloned().collect());
+            for name in &names.0 {
+                let Some(renamed) = rule.apply(name, &names) else { continue };
                 if self.tensors.contains_key(&renamed) {
                     tracing::debug!(
                         name,

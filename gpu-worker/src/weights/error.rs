@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use safetensors::Dtype;
 use tch::TchError;
 
-use super::{header::HeaderError, index::IndexError};
+use super::{header::HeaderError, index::IndexError, pickle::CheckpointError};
 use crate::memory::shim::ShimError;
 
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,14 @@ pub enum WeightsError {
         #[source]
         source: IndexError,
     },
+    #[error("{} is not a checkpoint that can be read: {source}", file.display())]
+    Pickle {
+        file: PathBuf,
+        #[source]
+        source: CheckpointError,
+    },
+    #[error("tensor {tensor} in {} has the data type {dtype}, which libtorch cannot compute with", file.display())]
+    PickledDtype { tensor: String, file: PathBuf, dtype: String },
     #[error("the index says that tensor {tensor} is in {}, but it is not", file.display())]
     NotInShard { tensor: String, file: PathBuf },
     #[error("tensor {tensor} is in {} and in {}", first.display(), second.display())]

@@ -16,9 +16,7 @@ pub enum IndexError {
     Json(#[source] serde_json::Error),
     #[error("weight_map is empty")]
     Empty,
-    #[error(
-        "tensor {tensor} is said to be in {shard:?}, which is not the name of a safetensors file"
-    )]
+    #[error("tensor {tensor} is said to be in {shard:?}, which is not the name of a weights file")]
     ShardName { tensor: String, shard: String },
 }
 
@@ -36,7 +34,8 @@ pub fn parse_index(json: &[u8]) -> Result<Index, IndexError> {
     let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (tensor, shard) in weight_map {
         let has_folder = shard.contains(['/', '\\', '\0']);
-        if has_folder || !shard.ends_with(".safetensors") {
+        let is_weights = [".safetensors", ".bin"].iter().any(|ending| shard.ends_with(ending));
+        if has_folder || !is_weights {
             return Err(IndexError::ShardName { tensor, shard });
         }
         shards.entry(shard).or_default().push(tensor);
@@ -67,7 +66,7 @@ mod tests {
             (r#"{"weight_map": {"a": 1}}"#, "invalid type"),
             (r#"{"weight_map": {"a": "../m.safetensors"}}"#, "tensor a is said to be in"),
             (r#"{"weight_map": {"a": "/etc/passwd"}}"#, "tensor a is said to be in"),
-            (r#"{"weight_map": {"a": "model.bin"}}"#, "tensor a is said to be in"),
+            (r#"{"weight_map": {"a": "model.h5"}}"#, "tensor a is said to be in"),
         ] {
             let message = parse_index(json.as_bytes()).unwrap_err().to_string();
             assert!(message.contains(expected), "{json}: {message}");

@@ -216,6 +216,24 @@ pub(super) fn to_host(
     Ok((tensors, mapped_bytes))
 }
 
+/// Shows tensors that were read as a row of values with their shapes, and every tensor under all of its names.
+pub(super) fn show(source: &Source, tensors: &mut Tensors) -> Result<(), WeightsError> {
+    for (name, strided) in &source.strided {
+        let Some(row) = tensors.get(name) else { continue };
+        // Models expect values one after the other.
+        let shown = row
+            .f_as_strided(strided.shape.as_slice(), strided.strides.as_slice(), None)
+            .and_then(|shown| shown.f_contiguous())
+            .map_err(|error| WeightsError::Torch { tensor: name.clone(), source: error })?;
+        tensors.insert(name.clone(), shown);
+    }
+    for (name, of) in &source.aliases {
+        let Some(tensor) = tensors.get(of).map(Tensor::shallow_clone) else { continue };
+        tensors.insert(name.clone(), tensor);
+    }
+    Ok(())
+}
+
 /// Files that stay mapped: one whose bytes are mostly converted is not kept for the few tensors that are not.
 fn kept_files(items: &[Item<'_>]) -> HashSet<*const Source> {
     let mut mappable: HashMap<*const Source, u64> = HashMap::new();

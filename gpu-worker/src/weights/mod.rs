@@ -1,4 +1,4 @@
-//! Checkpoints: safetensors files, checked, mapped or read, and a cursor that hands their tensors out by name and shape.
+//! Checkpoints: safetensors files and PyTorch's own, checked, mapped or read, and a cursor that hands their tensors out by name and shape.
 //!
 //! [`Checkpoint::open`] brings every tensor to the wanted device and kind. A model reads them through [`Weights`], whose paths
 //! equal the checkpoint's names; afterwards [`Checkpoint::finish`] lists every name that was missing and every one nobody asked for.
@@ -13,13 +13,14 @@ mod load;
 pub mod pickle;
 mod rename;
 mod source;
+mod torch_file;
 
 pub use self::{
     checkpoint::{Checkpoint, Unused},
     cursor::Weights,
     error::WeightsError,
     load::{Access, LoadProgress, OpenOptions},
-    rename::{GAMMA_BETA, Rename},
+    rename::{GAMMA_BETA, OF_ANY_MODEL, Rename},
 };
 
 #[cfg(test)]

@@ -13,16 +13,21 @@ use super::{
     header::{Header, HeaderError, PREFIX_BYTES, header_length_prefix, parse_header},
     index::{Index, parse_index},
     load::Access,
+    torch_file::{self, Strided, TorchFile},
 };
 use crate::memory::region::Region;
 
-/// One opened safetensors file.
+/// One opened file.
 pub(super) struct Source {
     pub(super) path: PathBuf,
     pub(super) file: File,
     pub(super) header: Header,
     /// The mapped file, with [`Access::Map`].
     pub(super) region: Option<Arc<Region>>,
+    /// Tensors that are read as a row of values, with the shape and the strides they are shown with.
+    pub(super) strided: HashMap<String, Strided>,
+    /// Further names of tensors: the name, and the one it is read under.
+    pub(super) aliases: Vec<(String, String)>,
 }
 
 impl Source {
@@ -31,6 +36,11 @@ impl Source {
         let invalid = |source| WeightsError::Header { file: path.to_owned(), source };
         let mut file = File::open(path).map_err(unreadable)?;
         let found = file.metadata().map_err(unreadable)?.len();
+        if torch_file::is_torch(path, &file) {
+            let TorchFile { header, strided, aliases } = TorchFile::read(path, &file, found)?;
+            let region = map(&file, found, access).map_err(unreadable)?;
+            return Ok(Self { path: path.to_owned(), file, header, region, strided, aliases });
+        }
 
         let mut bytes = vec![0; PREFIX_BYTES as usize];
         let expected = PREFIX_BYTES;
@@ -50,17 +60,26 @@ impl Source {
         let header = parse_header(&bytes).map_err(invalid)?;
         header.check_file_bytes(found).map_err(invalid)?;
 
-        let region = match access {
-            Access::Map => {
-                let region = usize::try_from(found)
-                    .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))
-                    .and_then(|bytes| Region::of_file(&file, bytes))
-                    .map_err(unreadable)?;
-                Some(Arc::new(region))
-            }
-            Access::Read => None,
-        };
-        Ok(Self { path: path.to_owned(), file, header, region })
+        let region = map(&file, found, access).map_err(unreadable)?;
+        let (strided, aliases) = (HashMap::new(), Vec::new());
+        Ok(Self { path: path.to_owned(), file, header, region, strided, aliases })
+    }
+
+    /// Names of its tensors, all of them.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let read = self.header.tensors.iter().map(|tensor| tensor.name.as_str());
+        read.chain(self.aliases.iter().map(|(name, _)| name.as_str()))
+    }
+}
+
+fn map(file: &File, size: u64, access: Access) -> io::Result<Option<Arc<Region>>> {
+    match access {
+        Access::Map => {
+            let bytes =
+                usize::try_from(size).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+            Region::of_file(file, bytes).map(|region| Some(Arc::new(region)))
+        }
+        Access::Read => Ok(None),
     }
 }
 
@@ -109,11 +128,11 @@ fn read_index(file: &Path) -> Result<Index, WeightsError> {
 fn check_unique(sources: &[Source]) -> Result<HashMap<&str, &Path>, WeightsError> {
     let mut found = HashMap::new();
     for source in sources {
-        for tensor in &source.header.tensors {
-            if let Some(first) = found.insert(tensor.name.as_str(), source.path.as_path()) {
+        for name in source.names() {
+            if let Some(first) = found.insert(name, source.path.as_path()) {
                 let (first, second) = (first.to_owned(), source.path.clone());
                 return Err(WeightsError::DuplicateAcrossFiles {
-                    tensor: tensor.name.clone(),
+                    tensor: name.to_owned(),
                     first,
                     second,
                 });

@@ -198,8 +198,18 @@ fn what_cannot_be_labelled_is_refused_by_its_field() {
         (json!(long), json!({}), "inputs.text", "the model takes 64; options.stride"),
         (json!(["a", long]), json!({}), "inputs.text[1]", "the model takes 64"),
         (json!("a"), json!({"stride": 62}), "options.stride", "a window holds 62"),
-        (json!("a"), json!({"stride": 2, "aggregation_strategy": "none"}), "options.stride", "none"),
-        (json!("a"), json!({"aggregation_strategy": "sum"}), "options.aggregation_strategy", "\"sum\""),
+        (
+            json!("a"),
+            json!({"stride": 2, "aggregation_strategy": "none"}),
+            "options.stride",
+            "none",
+        ),
+        (
+            json!("a"),
+            json!({"aggregation_strategy": "sum"}),
+            "options.aggregation_strategy",
+            "\"sum\"",
+        ),
         (json!("Ada ".repeat(150_000)), json!({"stride": 61}), "options.stride", "the limit is"),
     ] {
         let (found, message) = answers.refuses("word_piece", &json!({"text": text}), &options);
@@ -240,7 +250,12 @@ fn what_cannot_be_filled_is_refused_by_its_field() {
         (one.into(), json!({"top_k": 0}), "options.top_k", "at least 1"),
         (one.into(), json!({"top_k": 4_000_000}), "options.top_k", "the limit"),
         (one.into(), json!({"targets": []}), "options.targets", "is empty"),
-        (one.into(), json!({"targets": ["[CLS]", "LondonLondon"]}), "options.targets[1]", "tokens, expected one"),
+        (
+            one.into(),
+            json!({"targets": ["[CLS]", "LondonLondon"]}),
+            "options.targets[1]",
+            "tokens, expected one",
+        ),
         (one.into(), json!({"targets": "👍"}), "options.targets", "not in the model's vocabulary"),
         (one.into(), json!({"targets": ["[MASK]", " "]}), "options.targets[1]", "has no tokens"),
     ] {

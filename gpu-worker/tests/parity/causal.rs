@@ -40,20 +40,20 @@ const DECODERS: &[&str] = &[
 ];
 
 /// What [`every_decoder`] hands to a test.
-struct Case {
-    name: &'static str,
-    fixture: Fixture,
+pub struct Case {
+    pub name: &'static str,
+    pub fixture: Fixture,
     model: Box<dyn CausalLm>,
     arena: KvArena,
 }
 
 impl Case {
-    fn slot(&self) -> KvSlot {
+    pub fn slot(&self) -> KvSlot {
         self.arena.reserve(64).unwrap()
     }
 
     /// Logits of every token of a pass over several sequences.
-    fn logits(&self, parts: &[(&KvSlot, i64, &Tensor)]) -> Tensor {
+    pub fn logits(&self, parts: &[(&KvSlot, i64, &Tensor)]) -> Tensor {
         let segments: Vec<_> = parts
             .iter()
             .map(|&(slot, cached, ids)| Segment { slot, cached, tokens: ids.size()[0] })
@@ -69,7 +69,7 @@ impl Case {
     }
 }
 
-fn every_decoder(test: impl Fn(&Case)) {
+pub fn every_decoder(mut test: impl FnMut(&Case)) {
     let _guard = tch::no_grad_guard();
     for &name in DECODERS {
         let fixture = Fixture::open(name);

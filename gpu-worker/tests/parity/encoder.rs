@@ -25,9 +25,12 @@ const COMPLETE: &[&str] = &[
 const ENCODERS: &[&str] = &[
     "deberta-v2-content",
     "deberta-v2-conv",
+    "deberta-v2-far",
     "gte",
     "gte-untyped",
     "modernbert-biased",
+    "modernbert-far",
+    "mpnet-far",
     "nomic_bert",
 ];
 const SEQUENCE_CLASSIFIERS: &[&str] = &[
@@ -69,7 +72,7 @@ fn fixtures(kind: ModelKind) -> Vec<String> {
 }
 
 /// What a model of whatever kind answers.
-fn answer(model: &Model, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor {
+pub fn answer(model: &Model, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor {
     match model {
         Model::TextEncoder(model) => model.hidden(ids, type_ids, step),
         Model::SequenceClassifier(model) => model.logits(ids, type_ids, step),
@@ -87,13 +90,19 @@ fn answer(model: &Model, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -
     }
 }
 
-fn every_fixture(test: impl Fn(&str, ModelKind, &Fixture)) {
+pub fn every_fixture(mut test: impl FnMut(&str, ModelKind, &Fixture)) {
     let _guard = tch::no_grad_guard();
     for (kind, _) in SUFFIXES {
         for name in fixtures(kind) {
             test(&name, kind, &Fixture::open(&name));
         }
     }
+}
+
+/// Of a very long text only the last tokens are compared.
+fn assert_ends(found: &Tensor, expected: &Tensor, what: &str) {
+    let (n_found, n_expected) = (found.size()[0], expected.size()[0]);
+    assert_close(&found.narrow(0, n_found - n_expected, n_expected), expected, what);
 }
 
 #[test]
@@ -103,7 +112,7 @@ fn one_text_equals_the_reference() {
         assert_eq!(unused, Vec::<String>::new(), "{name}");
         let step = Step::whole();
         let found = answer(&model, &fixture.expected("long").unsqueeze(0), None, &step);
-        assert_close(&found.select(0, 0), fixture.expected("single"), name);
+        assert_ends(&found.select(0, 0), fixture.expected("single"), name);
         if let Model::TextEncoder(model) = &model {
             match (model.pooled(&found, &step), fixture.find("pooled")) {
                 (Some(pooled), Some(expected)) => assert_close(&pooled, expected, name),
@@ -120,7 +129,7 @@ fn a_padded_batch_equals_the_reference() {
         let step = Step::padded(fixture.expected("mask"));
         let type_ids = Some(fixture.expected("type_ids"));
         let found = answer(&model, fixture.expected("padded"), type_ids, &step);
-        assert_close(&found.select(0, 0), fixture.expected("long_in_batch"), name);
+        assert_ends(&found.select(0, 0), fixture.expected("long_in_batch"), name);
         let (short, expected) = (found.select(0, 1), fixture.expected("short_in_batch"));
         assert_close(&short.narrow(0, 0, expected.size()[0]), expected, name);
     });
@@ -145,7 +154,7 @@ fn what_stands_in_the_padding_does_not_matter() {
         let step = Step::padded(fixture.expected("mask"));
         let padded = fixture.expected("padded").copy();
         let found = answer(&model, &padded, None, &step).select(0, 1);
-        let _ = padded.narrow(0, 1, 1).narrow(1, 5, 8).fill_(7);
+        let _ = padded.narrow(0, 1, 1).narrow(1, 5, padded.size()[1] - 5).fill_(7);
         let other = answer(&model, &padded, None, &step).select(0, 1);
         let n_rows = fixture.expected("short_in_batch").size()[0];
         assert_close(&found.narrow(0, 0, n_rows), &other.narrow(0, 0, n_rows), name);

@@ -36,6 +36,12 @@ impl Fixture {
         self.expected.get(name).unwrap_or_else(|| panic!("the fixture has no {name}"))
     }
 
+    /// Another file of the fixture.
+    pub fn json(name: &str, file: &str) -> serde_json::Value {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        serde_json::from_str(&fs::read_to_string(folder.join(file)).unwrap()).unwrap()
+    }
+
     pub fn find(&self, name: &str) -> Option<&Tensor> {
         self.expected.get(name)
     }
@@ -91,23 +97,32 @@ impl Fixture {
         }
     }
 
-    pub fn load(&self, wanted: ModelKind, kind: Kind) -> Model {
-        self.load_with_unused(wanted, kind).0
-    }
-
     /// The model in the pipeline that a lane would run.
     pub fn pipelines(&self, wanted: ModelKind) -> Pipelines {
-        let (model, _, checkpoint) = self.load_whole(wanted, Kind::Float);
-        Pipelines::new(model, checkpoint, Device::Cpu, 1 << 20)
+        self.pipelines_with(wanted, 1 << 20)
+    }
+
+    /// As [`Self::pipelines`], with so many bytes for keys and values.
+    pub fn pipelines_with(&self, wanted: ModelKind, cache_bytes: u64) -> Pipelines {
+        let (model, checkpoint, _) = self.load_with_checkpoint(wanted, Kind::Float);
+        Pipelines::new(model, checkpoint, Device::Cpu, cache_bytes)
+    }
+
+    pub fn load(&self, wanted: ModelKind, kind: Kind) -> Model {
+        self.load_with_checkpoint(wanted, kind).0
     }
 
     /// The model, and what its checkpoint has besides.
     pub fn load_with_unused(&self, wanted: ModelKind, kind: Kind) -> (Model, Vec<String>) {
-        let (model, unused, _) = self.load_whole(wanted, kind);
+        let (model, _, unused) = self.load_with_checkpoint(wanted, kind);
         (model, unused)
     }
 
-    fn load_whole(&self, wanted: ModelKind, kind: Kind) -> (Model, Vec<String>, Checkpoint) {
+    fn load_with_checkpoint(
+        &self,
+        wanted: ModelKind,
+        kind: Kind,
+    ) -> (Model, Checkpoint, Vec<String>) {
         let config: serde_json::Value = serde_json::from_str(&self.config).unwrap();
         let architecture = models::find(config["model_type"].as_str().unwrap()).unwrap();
         let tensors = self.shapes.iter().map(|(name, shape)| {
@@ -118,13 +133,20 @@ impl Fixture {
         let model = architecture.load(&self.config, wanted, &checkpoint.root()).unwrap();
         let mut unused = checkpoint.finish().unwrap().0;
         unused.retain(|name| !architecture.ignored.iter().any(|ending| name.ends_with(ending)));
-        (model, unused, checkpoint)
+        (model, checkpoint, unused)
     }
+}
+
+/// The largest one.
+pub fn difference(found: &Tensor, expected: &Tensor) -> f64 {
+    (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[])
 }
 
 /// Fails with the largest difference if there is one above the tolerance.
 pub fn assert_close(found: &Tensor, expected: &Tensor, what: &str) {
     assert_eq!(found.size(), expected.size(), "{what}");
-    let difference = (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[]);
+    let difference = difference(found, expected);
+    // Seen with `--nocapture`.
+    println!("{what}: {difference:.1e}");
     assert!(difference <= TOLERANCE, "{what}: {difference:e}");
 }

@@ -7,7 +7,7 @@ use std::{
 
 use gpu_worker::{
     models::ModelKind,
-    sampling::{SamplingOptions, continuing},
+    sampling::{Continuing, SamplingOptions},
     tasks::{Counters, Event, Generate, Job, JobCount, Made, Work, outbox::outbox},
     text::{DecodingConfig, GenerationConfig, Tokenizer},
 };
@@ -17,7 +17,7 @@ use tch::{Kind, Tensor};
 use crate::fixture::{Fixture, TOLERANCE};
 
 /// The fixtures' vocabulary, a word each.
-fn tokenizer() -> Tokenizer {
+pub fn tokenizer() -> Tokenizer {
     let vocab: serde_json::Map<String, serde_json::Value> =
         (0..48).map(|id| (format!("w{id}"), id.into())).collect();
     let json = serde_json::json!({
@@ -38,17 +38,13 @@ pub fn generate(
     let prompt_ids: Vec<u32> = prompt.iter().map(|&id| id as u32).collect();
     let options = SamplingOptions::resolve(asked, model).unwrap();
     let max_new_tokens = options.max_new_tokens as usize;
-    let constraints = continuing(
-        &options,
-        asked.no_repeat_ngram_size,
-        decoding,
-        prompt_ids.len(),
-        max_new_tokens,
-    );
+    let Continuing { constraints, beams } =
+        Continuing::resolve(asked, &options, decoding, prompt_ids.len(), max_new_tokens).unwrap();
     let work = Generate {
         prompt_ids,
         options,
-        constraints: constraints.unwrap(),
+        constraints,
+        beams,
         seed: 1,
         max_new_tokens,
         tokenizer: tokenizer(),
@@ -57,7 +53,7 @@ pub fn generate(
     let now = Instant::now();
     let mut pipelines = fixture.pipelines(ModelKind::CausalLm);
     pipelines.admit(Job {
-        work: Some(Work::Generate(work)),
+        work: Some(Work::Generate(Box::new(work))),
         tenant: "".into(),
         outbox,
         priority: 0,
@@ -121,4 +117,69 @@ fn a_sequence_that_outgrows_its_short_factors_is_read_anew() {
             }
         }
     }
+}
+
+#[test]
+fn beams_equal_the_reference() {
+    let _guard = tch::no_grad_guard();
+    for name in ["gemma2", "gpt2", "mistral", "qwen3_moe"] {
+        let fixture = Fixture::open(name);
+        for case in Fixture::json(name, "beams.json").as_array().unwrap() {
+            let options = &case["options"];
+            let whole = |name: &str| options[name].as_u64().map(|value| value as u32);
+            let asked = TextGenerationOptions {
+                num_beams: whole("num_beams"),
+                n: whole("num_return_sequences"),
+                max_new_tokens: whole("max_new_tokens"),
+                min_new_tokens: whole("min_new_tokens"),
+                no_repeat_ngram_size: whole("no_repeat_ngram_size"),
+                repetition_penalty: options["repetition_penalty"].as_f64(),
+                ..TextGenerationOptions::default()
+            };
+            let text = options.to_string();
+            let model = GenerationConfig::from_files(Some(&text), None).unwrap();
+            let decoding = DecodingConfig::of(options.as_object().unwrap()).unwrap();
+            let prompt = fixture.expected(case["prompt"].as_str().unwrap());
+            let found = generate(&fixture, prompt, &asked, &model, &decoding);
+            let expected: Vec<Vec<u32>> = serde_json::from_value(case["texts"].clone()).unwrap();
+            assert_eq!(found.len(), expected.len(), "{name}, {options}");
+            for (found, expected) in found.iter().zip(&expected) {
+                let ids: Vec<u32> = found
+                    .text
+                    .split_whitespace()
+                    .map(|word| word.trim_start_matches('w').parse().unwrap())
+                    .collect();
+                let is_end = expected.last().is_some_and(|id| model.eos_token_ids.contains(id));
+                let shown = &expected[..expected.len() - usize::from(is_end)];
+                assert_eq!(ids, shown, "{name}, {} {options}", case["prompt"]);
+                assert_eq!(found.generated_tokens as usize, expected.len());
+                assert_eq!(found.finish_reason, if is_end { "stop" } else { "length" });
+            }
+        }
+    }
+}
+
+#[test]
+fn several_answers_of_one_request_differ_and_can_be_repeated() {
+    let _guard = tch::no_grad_guard();
+    let fixture = Fixture::open("llama");
+    let asked = TextGenerationOptions {
+        max_new_tokens: Some(12),
+        do_sample: Some(true),
+        n: Some(3),
+        ..TextGenerationOptions::default()
+    };
+    let texts = || {
+        let texts = generate(
+            &fixture,
+            fixture.expected("short"),
+            &asked,
+            &GenerationConfig::default(),
+            &DecodingConfig::default(),
+        );
+        texts.into_iter().map(|text| text.text).collect::<Vec<_>>()
+    };
+    let first = texts();
+    assert_eq!(first, texts());
+    assert!(first[0] != first[1] && first[1] != first[2] && first[0] != first[2], "{first:?}");
 }

@@ -16,8 +16,8 @@ fn causal_models_run_in_half_types() {
     let _guard = tch::no_grad_guard();
     for (kind, tolerance) in KINDS {
         for name in [
-            "gpt2", "gpt_neox", "llama", "mistral", "olmo2", "opt", "phi3", "qwen2", "qwen3",
-            "smollm3",
+            "gemma", "gemma2", "gpt2", "gpt_neox", "llama", "mistral", "olmo2", "opt", "phi3",
+            "qwen2", "qwen3", "smollm3",
         ] {
             let fixture = Fixture::open(name);
             let model = fixture.causal_lm_of(kind);
@@ -42,12 +42,25 @@ fn causal_models_run_in_half_types() {
 fn encoders_and_classifiers_run_in_half_types() {
     let _guard = tch::no_grad_guard();
     for (kind, tolerance) in KINDS {
-        let fixture = Fixture::open("bert");
-        let mask = fixture.expected("mask");
-        let long = fixture.expected("long");
-        let ids = Tensor::stack(&[long, long], 0);
-        let hidden = fixture.text_encoder(kind).hidden(&ids, None, &Step::padded(mask));
-        assert_near(&hidden.select(0, 0), fixture.expected("single"), tolerance, "bert");
+        for name in [
+            "albert",
+            "bert",
+            "deberta-v2",
+            "deberta-v2-conv",
+            "electra",
+            "gte",
+            "modernbert",
+            "mpnet",
+            "nomic_bert",
+            "roberta",
+        ] {
+            let fixture = Fixture::open(name);
+            let (mask, long) = (fixture.expected("mask"), fixture.expected("long"));
+            let ids = Tensor::stack(&[long, long], 0);
+            let hidden = fixture.text_encoder(kind).hidden(&ids, None, &Step::padded(mask));
+            assert_eq!(hidden.kind(), kind, "{name}");
+            assert_near(&hidden.select(0, 0), fixture.expected("single"), tolerance, name);
+        }
 
         let fixture = Fixture::open("vit");
         let pixels =

@@ -1,6 +1,6 @@
 //! Image classifiers: a batch, a picture of it alone, labels.
 
-use gpu_worker::layers::Step;
+use gpu_worker::{layers::Step, models::ImageClassifier};
 use tch::{Kind, Tensor};
 
 use crate::{
@@ -8,7 +8,15 @@ use crate::{
     hashed_weights,
 };
 
-const CLASSIFIERS: &[&str] = &["vit", "vit-oblong"];
+pub const CLASSIFIERS: &[&str] = &["vit", "vit-oblong"];
+
+/// Two pictures.
+pub fn pixels(model: &dyn ImageClassifier) -> Tensor {
+    let (height, width) = model.image_size();
+    let shape = [2, model.n_channels(), height, width];
+    let pixels = hashed_weights::unit("pixels", shape.iter().product(), hashed_weights::SEED);
+    Tensor::from_slice(&pixels).view(shape)
+}
 
 #[test]
 fn logits_equal_the_reference() {
@@ -16,10 +24,7 @@ fn logits_equal_the_reference() {
     for name in CLASSIFIERS {
         let fixture = Fixture::open(name);
         let model = fixture.image_classifier(Kind::Float);
-        let (height, width) = model.image_size();
-        let shape = [2, model.n_channels(), height, width];
-        let pixels = hashed_weights::unit("pixels", shape.iter().product(), hashed_weights::SEED);
-        let pixels = Tensor::from_slice(&pixels).view(shape);
+        let pixels = pixels(&*model);
         let expected = fixture.expected("logits");
         assert_close(&model.logits(&pixels, &Step::whole()), expected, name);
         let alone = model.logits(&pixels.narrow(0, 1, 1), &Step::whole());

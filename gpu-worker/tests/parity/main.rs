@@ -15,3 +15,5 @@ mod half_precision;
 mod hashed_weights;
 mod image;
 mod seq2seq;
+mod table;
+mod writing;

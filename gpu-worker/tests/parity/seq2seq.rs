@@ -3,7 +3,7 @@
 
 use gpu_worker::{
     layers::{KvArena, KvSlot, Segment, Source, Step},
-    models::Seq2SeqLm,
+    models::{Model, ModelKind, Seq2SeqLm},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -18,6 +18,10 @@ const MODELS: &[&str] = &[
     "marian",
     "marian-two-vocabularies",
     "m2m_100",
+    "blenderbot",
+    "blenderbot-small",
+    "plbart",
+    "mvp",
     "t5",
     "flan-t5",
     "mt5",
@@ -41,7 +45,7 @@ impl Case {
         Self { name, fixture, model, arena }
     }
 
-    fn slot(&self) -> KvSlot {
+    pub fn slot(&self) -> KvSlot {
         self.arena.reserve(40).unwrap()
     }
 
@@ -79,7 +83,7 @@ impl Case {
     }
 }
 
-fn every_model(test: impl Fn(&Case)) {
+pub fn every_model(mut test: impl FnMut(&Case)) {
     let _guard = tch::no_grad_guard();
     for name in MODELS {
         test(&Case::open(name));
@@ -172,6 +176,31 @@ fn encoders_alone_equal_the_reference() {
         let hidden = encoder.hidden(&fixture.expected("long").unsqueeze(0), None, &Step::whole());
         assert_close(&hidden.squeeze_dim(0), fixture.expected("long_encoded"), name);
     }
+}
+
+#[test]
+fn whole_texts_equal_the_reference() {
+    let _guard = tch::no_grad_guard();
+    let fixture = Fixture::open("bart-classifier");
+    let (long, short) = (fixture.expected("long"), fixture.expected("short"));
+    let padding = long.size()[0] - short.size()[0];
+    let ids = Tensor::stack(&[long.shallow_clone(), short.constant_pad_nd([0, padding])], 0);
+    let step = Step::padded(fixture.expected("mask"));
+    let Model::SequenceClassifier(classifier) =
+        fixture.load(ModelKind::SequenceClassifier, Kind::Float)
+    else {
+        panic!("no classifier");
+    };
+    assert_eq!(classifier.n_labels(), 3);
+    let logits = classifier.logits(&long.unsqueeze(0), None, &Step::whole()).squeeze_dim(0);
+    assert_close(&logits, fixture.expected("long_logits"), "logits");
+    let logits = classifier.logits(&ids, None, &step);
+    assert_close(&logits, fixture.expected("logits_in_batch"), "logits in a batch");
+    let encoder = fixture.text_encoder(Kind::Float);
+    let hidden = encoder.hidden(&long.unsqueeze(0), None, &Step::whole()).squeeze_dim(0);
+    assert_close(&hidden, fixture.expected("long_hidden"), "hidden");
+    let hidden = encoder.hidden(&ids, None, &step).select(0, 1).narrow(0, 0, short.size()[0]);
+    assert_close(&hidden, fixture.expected("short_hidden_in_batch"), "hidden in a batch");
 }
 
 #[test]

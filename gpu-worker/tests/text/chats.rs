@@ -6,7 +6,7 @@ use time::macros::datetime;
 
 use crate::fixture;
 
-fn compile(source: &str, special: &Value) -> Result<ChatTemplate, TextError> {
+pub fn compile(source: &str, special: &Value) -> Result<ChatTemplate, TextError> {
     let special = SpecialTokens::from_files(Some(&special.to_string()), None).unwrap();
     let config = json!({ "chat_template": source }).to_string();
     ChatTemplate::from_files(Some(&config), None, special).map(Option::unwrap)
@@ -16,7 +16,7 @@ fn list(value: &Value) -> Option<&[Value]> {
     value.as_array().map(Vec::as_slice)
 }
 
-fn render(template: &ChatTemplate, case: &Value) -> Result<String, TextError> {
+pub fn render(template: &ChatTemplate, case: &Value) -> Result<String, TextError> {
     let messages: Vec<Map<String, Value>> = case["messages"]
         .as_array()
         .unwrap()
@@ -96,7 +96,7 @@ fn a_value_nested_without_end_is_no_crash() {
     assert!(matches!(fails(&nested(1, "{{ ns.x | tojson }}")), TextError::TemplateFailed { .. }));
     assert!(matches!(fails(&nested(1, "{{ ns.x }}")), TextError::TemplateFailed { .. }));
     let template = compile(&nested(1, "{{ ns.x == ns.y }}"), &json!({})).unwrap();
-    render(&template, &json!({"messages": []})).ok();
+    render(&template, &json!({"messages": [{"role": "user", "content": "x"}]})).ok();
     assert!(matches!(fails(&nested(20, "")), TextError::TemplateEndless));
 }
 
@@ -130,7 +130,18 @@ fn of_several_templates_the_one_for_tools_is_taken_with_tools() {
     let build = |jinja| {
         ChatTemplate::from_files(Some(&config), jinja, SpecialTokens::default()).unwrap().unwrap()
     };
-    let case = |tools: Value| json!({"messages": [], "tools": tools});
+    let messages = json!([{"role": "user", "content": "x"}]);
+    let case = |tools: Value| json!({"messages": messages, "tools": tools});
+    let named = ChatTemplate::with_named(
+        Some(&config),
+        Some("file"),
+        &[("tool_use", "named"), ("rag", "other")],
+        SpecialTokens::default(),
+    );
+    let named = named.unwrap().unwrap();
+    assert_eq!(named.names(), ["default", "tool_use", "rag"]);
+    assert_eq!(render(&named, &case(json!([]))).unwrap(), "named");
+    assert_eq!(render(&named, &case(Value::Null)).unwrap(), "file");
     assert_eq!(render(&build(None), &case(Value::Null)).unwrap(), "plain");
     assert_eq!(render(&build(None), &case(json!([]))).unwrap(), "tools");
     assert_eq!(render(&build(Some("file")), &case(json!([]))).unwrap(), "file");

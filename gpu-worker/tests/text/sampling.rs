@@ -1,7 +1,7 @@
 //! Distributions as the reference's logits processors leave them; draws that can be repeated.
 
 use gpu_worker::{
-    sampling::{History, Sampler, SamplingError, SamplingOptions, continuing},
+    sampling::{Continuing, History, Sampler, SamplingError, SamplingOptions},
     text::{DecodingConfig, GenerationConfig},
 };
 use proto::TextGenerationOptions;
@@ -77,8 +77,15 @@ fn constraints_leave_what_the_references_processors_leave() {
         let decoding = DecodingConfig::of(settings.as_object().unwrap()).unwrap();
         let options = options(settings, ids(&case["eos"]), false);
         let max_new_tokens = case["max_new_tokens"].as_u64().unwrap() as usize;
-        let constraints =
-            continuing(&options, None, &decoding, prompt.len(), max_new_tokens).unwrap();
+        let constraints = Continuing::resolve(
+            &TextGenerationOptions::default(),
+            &options,
+            &decoding,
+            prompt.len(),
+            max_new_tokens,
+        )
+        .unwrap()
+        .constraints;
         let mut scores = floats(&case["scores"]);
         let target = [prompt.as_slice(), &generated].concat();
         // A forced beginning is none where the prompt has one already.
@@ -115,10 +122,12 @@ fn what_continuing_a_prompt_cannot_do_is_refused_by_name() {
     let refused = |defaults: Value| {
         let decoding = DecodingConfig::of(defaults.as_object().unwrap()).unwrap();
         let options = options(&Value::Null, vec![], false);
-        continuing(&options, None, &decoding, 3, 8).unwrap_err().field
+        let asked = TextGenerationOptions { n: Some(2), ..TextGenerationOptions::default() };
+        Continuing::resolve(&asked, &options, &decoding, 3, 8).unwrap_err().field
     };
-    let beams = serde_json::json!({"num_beams": 4});
-    assert_eq!(refused(beams), "generation_config.num_beams");
+    assert_eq!(refused(serde_json::json!({"num_beams": 17})), "generation_config.num_beams");
+    // The tests' options ask for logarithms.
+    assert_eq!(refused(serde_json::json!({"num_beams": 4})), "options.logprobs");
     let source = serde_json::json!({"encoder_no_repeat_ngram_size": 2});
     assert_eq!(refused(source), "generation_config.encoder_no_repeat_ngram_size");
 }
@@ -126,7 +135,11 @@ fn what_continuing_a_prompt_cannot_do_is_refused_by_name() {
 #[test]
 fn a_request_may_forbid_repeated_runs() {
     let options = options(&Value::Null, vec![], false);
-    let constraints = continuing(&options, Some(2), &DecodingConfig::default(), 3, 8).unwrap();
+    let asked =
+        TextGenerationOptions { no_repeat_ngram_size: Some(2), ..TextGenerationOptions::default() };
+    let constraints = Continuing::resolve(&asked, &options, &DecodingConfig::default(), 3, 8)
+        .unwrap()
+        .constraints;
     let mut row = [3.0f32, 2.0, 1.0];
     let history = History { prompt: &[1, 0, 1], generated: &[] };
     let mut sampler = Sampler::new(options, 1, 0).constrained(constraints);

@@ -106,3 +106,47 @@ async fn lengths_prompts_and_echoes_are_as_asked_for() {
     assert!(answer["runtime_ms"].as_f64() >= metadata["runtime_ms_model"].as_f64(), "{answer}");
     assert!(answer["error"].is_null());
 }
+
+#[tokio::test]
+async fn beams_and_forbidden_repetitions_write_what_the_reference_writes() {
+    let system = System::shared().await;
+    let api = system.api();
+    let begin = " a small yellow triangle. The yellow triangle wanted to be fast. Its neighbour was a small";
+    let beams = request(json!({"do_sample": false, "num_beams": 3, "n": 2, "max_new_tokens": 24}));
+    let output = api.output(&beams).await;
+    let texts: Vec<&Value> =
+        list(&output["choices"]).iter().map(|choice| &choice["text"]).collect();
+    let ends = [" red circle. \"Who is", " blue circle. \"Who is"];
+    assert_eq!(texts, ends.map(|end| json!(format!("{begin}{end}"))).iter().collect::<Vec<_>>());
+    let events = api.stream(&beams).await.all().await;
+    assert_eq!(check_whole(&events)["result"]["task_output"], output);
+    let named = |name: &str| events.iter().filter(|event| event.name == name).count();
+    assert!(named("token") == 0 && named("progress") > 0);
+
+    let runs =
+        request(json!({"do_sample": false, "no_repeat_ngram_size": 2, "max_new_tokens": 30}));
+    let expected = " a small yellow triangle. The yellow star wanted to be fast. Its neighbour was an name was. \
+                    \"Who is faster?\" asked the yellow square.";
+    assert_eq!(api.output(&runs).await["text"], expected);
+    let both = json!({
+        "do_sample": false, "num_beams": 4, "no_repeat_ngram_size": 3, "repetition_penalty": 1.1, "max_new_tokens": 60,
+    });
+    let expected = " a small yellow star. The yellow star wanted to be fast. Its neighbour was a large red square. \
+                    \"Who is faster?\" asked the yellow star did not red square was heard on the yellow square. \
+                    In the end both came in at the same time. From that day on they were friends.";
+    assert_eq!(api.output(&request(both)).await["text"], expected);
+}
+
+#[tokio::test]
+async fn what_beams_cannot_do_is_refused_by_name() {
+    let system = System::shared().await;
+    for (options, field) in [
+        (json!({"num_beams": 2, "do_sample": true}), "do_sample"),
+        (json!({"num_beams": 2, "do_sample": false, "stop": ["."]}), "stop"),
+        (json!({"num_beams": 2, "do_sample": false, "logprobs": 1}), "logprobs"),
+        (json!({"num_beams": 2, "do_sample": false, "n": 3}), "n"),
+    ] {
+        let error = system.api().infer(&request(options)).await.fails(422, "invalid_request");
+        assert_eq!(error["details"]["field"], format!("options.{field}"));
+    }
+}

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::{EntitiesAnswer, QuestionAnswer};
 use crate::{
     ChatMessage, Embedding, EmbeddingOutput, FillMaskOutput, GeneratedText, Labels, LabelsOutput,
-    Seq2SeqOutput, Seq2SeqTexts, SimilarityOutput, TextOutput, infer_result::Output,
+    RankingOutput, Seq2SeqOutput, Seq2SeqTexts, SimilarityOutput, TextOutput, infer_result::Output,
 };
 
 /// What a task made; the shape goes by the task.
@@ -19,8 +19,10 @@ pub enum TaskOutput {
     Embedding(EmbeddingAnswer),
     /// `sentence-similarity`
     Similarity(SimilarityAnswer),
-    /// `image-classification`
+    /// `image-classification`, `text-classification`, `zero-shot-classification`
     Labels(LabelsAnswer),
+    /// `text-ranking`, `text-retrieval`
+    Ranking(RankingOutput),
     /// `text2text-generation`, `summarization`, `translation`
     Written(WrittenAnswer),
     /// `token-classification`
@@ -38,6 +40,7 @@ impl From<Output> for TaskOutput {
             Output::Embeddings(output) => Self::Embedding(output.into()),
             Output::Similarity(output) => Self::Similarity(output.into()),
             Output::Labels(output) => Self::Labels(output.into()),
+            Output::Ranking(output) => Self::Ranking(output),
             Output::Seq2seq(output) => Self::Written(output.into()),
             Output::Entities(output) => Self::Entities(output.into()),
             Output::Answers(output) => Self::Question(output.into()),
@@ -60,6 +63,7 @@ impl Output {
                 .iter()
                 .flat_map(|item| &item.predictions)
                 .all(|prediction| prediction.score.is_finite()),
+            Self::Ranking(output) => output.results.iter().all(|result| result.score.is_finite()),
             Self::Seq2seq(output) => {
                 output.items.iter().flat_map(|item| &item.choices).all(text_is_finite)
             }
@@ -337,6 +341,20 @@ mod tests {
         assert_eq!(answer(Output::Similarity(pair)), json!({"score": 0.5}));
         let list = SimilarityOutput { scores: vec![0.5], is_pair: false };
         assert_eq!(answer(Output::Similarity(list)), json!({"scores": [0.5]}));
+    }
+
+    #[test]
+    fn a_ranking_has_texts_only_where_they_were_asked_for() {
+        let ranked = |text: Option<&str>| crate::RankedText {
+            index: 1,
+            score: 0.5,
+            text: text.map(str::to_owned),
+        };
+        let results = vec![ranked(None), ranked(Some("a"))];
+        let shape = json!({"results": [
+            {"index": 1, "score": 0.5}, {"index": 1, "score": 0.5, "text": "a"},
+        ]});
+        assert_eq!(answer(Output::Ranking(RankingOutput { results })), shape);
     }
 
     #[test]

@@ -65,7 +65,8 @@ mod tests {
             ..Default::default()
         };
         let items = vec![Entities { entities: vec![entity] }];
-        let one = json_of(Output::Entities(EntitiesOutput { items: items.clone(), is_list: false }));
+        let one =
+            json_of(Output::Entities(EntitiesOutput { items: items.clone(), is_list: false }));
         let entity =
             json!({"entity_group": "PER", "score": 0.5, "word": "Ada", "start": 0, "end": 3});
         assert_eq!(one, json!({"entities": [entity]}));

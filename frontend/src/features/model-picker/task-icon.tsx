@@ -17,6 +17,7 @@ const COMPARE = (
     <circle cx="12.5" cy="10" r="4.5" />
   </>
 );
+const LABEL = <path d="M4 5h7l5 5-5 5H4z" />;
 const VECTOR = <path d="M4 15V9M8 15V5M12 15v-4M16 15V7" />;
 const OTHER = <circle cx="10" cy="10" r="5" />;
 
@@ -25,6 +26,10 @@ const SIGNS: Record<string, ReactNode> = {
   "text2text-generation": TEXT,
   summarization: TEXT,
   translation: TEXT,
+  "text-classification": LABEL,
+  "zero-shot-classification": LABEL,
+  "text-ranking": COMPARE,
+  "text-retrieval": COMPARE,
   "token-classification": TEXT,
   "question-answering": TEXT,
   "fill-mask": TEXT,

@@ -5,10 +5,12 @@ use serde_json::Value;
 use super::{RepoFile, SelectError, TORCH_BIN, WeightsQuery, inside, name_in};
 
 /// File endings of formats that are not read, with their names. Earlier ones are the better explanation.
-const OTHER_FORMATS: [(&str, &str); 17] = [
-    (".gguf", "GGUF"),
+const OTHER_FORMATS: [(&str, &str); 19] = [
     ("pytorch_model.bin", TORCH_BIN),
     ("pytorch_model.bin.index.json", TORCH_BIN),
+    ("pytorch_model.pt", "PyTorch pickle (.pt)"),
+    ("pytorch_model.pth", "PyTorch pickle (.pth)"),
+    (".gguf", "GGUF"),
     ("openvino_model.bin", "OpenVINO"),
     ("openvino_model.xml", "OpenVINO"),
     (".onnx", "ONNX"),

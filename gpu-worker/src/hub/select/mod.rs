@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::RepoFile;
 
-pub use self::pickles::{TORCH_BIN, pickle_files, pickles_index};
+pub use self::pickles::{TORCH_BIN, is_torch, pickle_files, pickles_index};
 
 /// Names that `transformers` and `diffusers` give to weights, before `.safetensors`.
 const STEMS: [&str; 3] = ["model", "diffusion_pytorch_model", "pytorch_model"];
@@ -39,7 +39,9 @@ pub struct WeightFiles {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SelectError {
-    #[error("the weights are {format}, which is not supported; safetensors is")]
+    #[error(
+        "the weights are {format}, which is not supported; safetensors and pytorch_model.bin are"
+    )]
     FormatNotSupported { format: String },
     #[error("the repository has no weights in {place}")]
     NoWeights { place: String },

@@ -3,6 +3,7 @@
 //! The policy is pure (`policy.rs`); here is what makes lanes wait for it.
 
 mod costs;
+mod crowding;
 mod policy;
 #[cfg(test)]
 mod policy_tests;
@@ -57,7 +58,7 @@ impl Scheduler {
                 self.0.changed.notify_all();
                 let clock =
                     if measures_threads { Clock::thread() } else { Clock::Wall(Instant::now()) };
-                return Permit { scheduler: self, lane, grant, clock };
+                return Permit { scheduler: self, lane, grant, clock, begun: Instant::now() };
             }
             policy = self.0.changed.wait(policy).unwrap_or_else(PoisonError::into_inner);
         }
@@ -112,12 +113,18 @@ pub struct Permit<'a> {
     lane: LaneId,
     pub grant: Grant,
     clock: Clock,
+    begun: Instant,
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let work = self.clock.elapsed() * u32::try_from(self.grant.threads).unwrap_or(u32::MAX);
-        self.scheduler.lock().release(self.lane, work, Instant::now());
+        let computed = self.clock.elapsed();
+        let work = computed * u32::try_from(self.grant.threads).unwrap_or(u32::MAX);
+        let now = Instant::now();
+        let mut policy = self.scheduler.lock();
+        policy.release(self.lane, work, now);
+        policy.crowding.learn(self.grant.threads, computed, now.duration_since(self.begun), now);
+        drop(policy);
         self.scheduler.0.changed.notify_all();
     }
 }

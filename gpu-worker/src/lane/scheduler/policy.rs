@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::costs::Costs;
+use super::{costs::Costs, crowding::Crowding};
 use crate::tasks::{Ask, Tenant, shares::Shares};
 
 /// How long after its last step a lane still counts as active.
@@ -24,7 +24,8 @@ pub type LaneId = u64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     /// A CPU: so many permits as cores. A step takes its threads as permits: alone it has all cores, busy lanes have
-    /// equal parts, and never more threads run than there are cores. The one exception: a step that is short beside
+    /// equal parts, and never more threads run than there are cores; beside other processes fewer, see
+    /// [`Crowding`]. The one exception: a step that is short beside
     /// one that holds permits does not wait for that one's end, but runs beside it on one thread; at most as many do
     /// as there are cores, and the operating system shares the cores among them.
     Cores(usize),
@@ -47,6 +48,7 @@ pub(super) struct Policy {
     lanes: BTreeMap<LaneId, LaneState>,
     by_lane: Shares<LaneId>,
     by_tenant: Shares<Tenant>,
+    pub(super) crowding: Crowding,
 }
 
 #[derive(Debug)]
@@ -80,11 +82,16 @@ impl LaneState {
 
 impl Policy {
     pub(super) fn new(rule: Rule) -> Self {
+        let cores = match rule {
+            Rule::Cores(cores) => cores,
+            Rule::Streams => 1,
+        };
         Self {
             rule,
             lanes: BTreeMap::new(),
             by_lane: Shares::default(),
             by_tenant: Shares::default(),
+            crowding: Crowding::new(cores),
         }
     }
 
@@ -186,7 +193,7 @@ impl Policy {
         let free = cores.saturating_sub(taken);
         let next = order.iter().find(|&&id| self.is_within_its_part(id, cores, now));
         if free > 0 && next == Some(&lane) {
-            let threads = self.part(lane, cores, now).min(free);
+            let threads = self.part(lane, cores, now).min(free).min(self.crowding.limit(now));
             return Some(Grant { threads, is_short: false });
         }
         let beside = self.holders().filter(|(_, grant)| grant.is_short).count();

@@ -1,6 +1,6 @@
 //! Attention, feed-forward and embeddings of the block's two halves.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::{EncDecConfig, positions::Positions};
 use crate::{
@@ -27,24 +27,21 @@ pub(super) fn norm_if(
     if there { norm(config, name, weights).map(Some) } else { Ok(None) }
 }
 
-/// Keeps what float16 cannot hold within its range, as the reference does.
-pub(super) fn clamp_half(xs: Tensor) -> Tensor {
-    const MOST: f64 = 65504.0 - 1000.0;
-    if xs.kind() == Kind::Half { xs.clamp(-MOST, MOST) } else { xs }
-}
-
 /// Words and positions of one half.
 pub(super) struct Embeddings {
     embed_tokens: Embedding,
     embed_scale: f64,
     embed_positions: Positions,
     layernorm_embedding: Option<LayerNorm>,
+    /// The norm comes before the positions are added.
+    norms_words: bool,
 }
 
 impl Embeddings {
     pub fn load(
         config: &EncDecConfig,
         embed_tokens: Embedding,
+        norms_words: bool,
         weights: &Weights,
     ) -> Result<Self, WeightsError> {
         Ok(Self {
@@ -57,21 +54,27 @@ impl Embeddings {
                 "layernorm_embedding",
                 weights,
             )?,
+            norms_words,
         })
     }
 
     /// `[batch, seq]` ids to `[batch, seq, dim]`.
     pub fn of_batch(&self, ids: &Tensor, step: &Step) -> Tensor {
-        self.normed(self.words(ids, step) + self.embed_positions.of_batch(ids, step), step)
+        self.placed(ids, &self.embed_positions.of_batch(ids, step), step)
     }
 
     /// `[tokens]` ids of a flat pass to `[tokens, dim]`.
     pub fn of_sequences(&self, ids: &Tensor, step: &Step) -> Tensor {
-        self.normed(self.words(ids, step) + self.embed_positions.of_sequences(ids, step), step)
+        self.placed(ids, &self.embed_positions.of_sequences(ids, step), step)
     }
 
-    fn words(&self, ids: &Tensor, step: &Step) -> Tensor {
-        self.embed_tokens.forward(ids, step) * self.embed_scale
+    fn placed(&self, ids: &Tensor, positions: &Tensor, step: &Step) -> Tensor {
+        let words = self.embed_tokens.forward(ids, step) * self.embed_scale;
+        if self.norms_words {
+            self.normed(words, step) + positions
+        } else {
+            self.normed(words + positions, step)
+        }
     }
 
     fn normed(&self, xs: Tensor, step: &Step) -> Tensor {
@@ -130,6 +133,18 @@ impl Attention {
         let (q, k, v) = (project(&self.q_proj), project(&self.k_proj), project(&self.v_proj));
         let attend = Attend { layer, scale: self.scale(), window: None, softcap: None };
         self.out_proj.forward(&step.attend_cached(attend, &q, &k, &v), step)
+    }
+
+    /// `[batch, seq, dim]` to the same shape: a token sees those before it, or else all of an encoded source.
+    pub fn of_batch(&self, xs: &Tensor, encoded: Option<&Tensor>, step: &Step) -> Tensor {
+        let seen = encoded.unwrap_or(xs);
+        let q = self.q_proj.forward(xs, step);
+        let (k, v) = (self.k_proj.forward(seen, step), self.v_proj.forward(seen, step));
+        let attended = match encoded {
+            None => step.attend_before(&q, &k, &v, self.heads, self.scale()),
+            Some(_) => step.attend(&q, &k, &v, self.heads, self.scale()),
+        };
+        self.out_proj.forward(&attended, step)
     }
 
     /// Stores keys and values of an encoded source, `[tokens, dim]`.

@@ -29,6 +29,8 @@ pub(in crate::models) struct EncDecConfig {
     pub scale_embedding: bool,
     /// A norm on the embeddings (`layernorm_embedding`).
     pub norm_embedding: bool,
+    /// In the half that writes that norm comes before the positions are added.
+    pub norms_target_words: bool,
     /// Norms before attention and feed-forward instead of after them.
     pub pre_norm: bool,
     /// A norm after the last layer (`layer_norm`).

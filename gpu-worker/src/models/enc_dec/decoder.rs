@@ -25,7 +25,7 @@ impl Decoder {
     ) -> Result<Self, WeightsError> {
         let layers = weights.at("layers");
         Ok(Self {
-            embeddings: Embeddings::load(config, embed_tokens, weights)?,
+            embeddings: Embeddings::load(config, embed_tokens, config.norms_target_words, weights)?,
             layers: (0..config.decoder.layers as usize)
                 .map(|layer| Layer::load(config, layer, &layers.at(layer)))
                 .collect::<Result<_, _>>()?,
@@ -45,6 +45,21 @@ impl Decoder {
         let mut hidden = self.embeddings.of_sequences(ids, step);
         for layer in &self.layers {
             hidden = layer.forward(&hidden, step);
+        }
+        match &self.layer_norm {
+            Some(norm) => norm.forward(&hidden, step),
+            None => hidden,
+        }
+    }
+}
+
+impl Decoder {
+    /// `[batch, seq]` ids beside the sources they belong to, of the same shape and padding, to `[batch, seq, dim]`.
+    /// Padding has to come last.
+    pub fn forward_batch(&self, ids: &Tensor, encoded: &Tensor, step: &Step) -> Tensor {
+        let mut hidden = self.embeddings.of_batch(ids, step);
+        for layer in &self.layers {
+            hidden = layer.forward_batch(&hidden, encoded, step);
         }
         match &self.layer_norm {
             Some(norm) => norm.forward(&hidden, step),
@@ -76,6 +91,18 @@ impl Layer {
             final_layer_norm: norm(config, "final_layer_norm", weights)?,
             pre_norm: config.pre_norm,
             layer,
+        })
+    }
+
+    fn forward_batch(&self, xs: &Tensor, encoded: &Tensor, step: &Step) -> Tensor {
+        let xs = with_residual(xs, &self.self_attn_layer_norm, self.pre_norm, step, |xs| {
+            self.self_attn.of_batch(xs, None, step)
+        });
+        let xs = with_residual(&xs, &self.encoder_attn_layer_norm, self.pre_norm, step, |xs| {
+            self.encoder_attn.of_batch(xs, Some(encoded), step)
+        });
+        with_residual(&xs, &self.final_layer_norm, self.pre_norm, step, |xs| {
+            self.feed_forward.forward(xs, step)
         })
     }
 

@@ -4,10 +4,10 @@ use tch::Tensor;
 
 use super::{
     EncDecConfig,
-    attention::{Attention, Embeddings, FeedForward, clamp_half, norm, norm_if, with_residual},
+    attention::{Attention, Embeddings, FeedForward, norm, norm_if, with_residual},
 };
 use crate::{
-    layers::{Embedding, LayerNorm, Step},
+    layers::{Embedding, LayerNorm, Step, clamp_half},
     weights::{Weights, WeightsError},
 };
 
@@ -25,7 +25,7 @@ impl Encoder {
     ) -> Result<Self, WeightsError> {
         let layers = weights.at("layers");
         Ok(Self {
-            embeddings: Embeddings::load(config, embed_tokens, weights)?,
+            embeddings: Embeddings::load(config, embed_tokens, false, weights)?,
             layers: (0..config.encoder.layers)
                 .map(|layer| Layer::load(config, &layers.at(layer)))
                 .collect::<Result<_, _>>()?,

@@ -8,12 +8,14 @@ mod config;
 mod decoder;
 mod encoder;
 mod positions;
+mod whole;
 
 use tch::{Kind, Tensor};
 
 pub(super) use self::{
     config::{EncDecConfig, StackConfig},
     positions::PositionKind,
+    whole::{WholeText, WholeTextClassifier},
 };
 use self::{decoder::Decoder, encoder::Encoder};
 use super::Seq2SeqLm;
@@ -24,8 +26,7 @@ use crate::{
 
 /// A model of a source and a target text, with its head.
 pub(super) struct EncDec {
-    encoder: Encoder,
-    decoder: Decoder,
+    halves: Halves,
     lm_head: Linear,
     /// `[1, target_vocab_size]`.
     final_logits_bias: Option<Tensor>,
@@ -39,6 +40,7 @@ impl EncDec {
     /// `weights` are those of the body without its prefix `model.`, and of the head.
     pub fn load(config: &EncDecConfig, weights: &Weights) -> Result<Self, WeightsError> {
         let (source, target) = embeddings(config, weights)?;
+        let kind = source.weight().kind();
         let lm_head = if weights.has("lm_head.weight") || !config.tie_word_embeddings {
             let (dim, rows) = (config.d_model, config.target_vocab_size);
             Linear::load_with(&weights.at("lm_head"), dim, rows, false)?
@@ -50,11 +52,10 @@ impl EncDec {
             layers: config.decoder.layers,
             kv_heads: config.decoder.heads,
             head_dim: config.d_model / config.decoder.heads,
-            kind: source.weight().kind(),
+            kind,
         };
         Ok(Self {
-            encoder: Encoder::load(config, source, &weights.at("encoder"))?,
-            decoder: Decoder::load(config, target, &weights.at("decoder"))?,
+            halves: Halves::of(config, source, target, weights)?,
             lm_head,
             final_logits_bias: if bias {
                 Some(weights.get("final_logits_bias", &[1, config.target_vocab_size])?)
@@ -69,41 +70,64 @@ impl EncDec {
     }
 }
 
-/// The tables of source and target tokens. A checkpoint may hold a shared one under any of its names.
+/// What reads the source and what writes the target.
+struct Halves {
+    encoder: Encoder,
+    decoder: Decoder,
+}
+
+impl Halves {
+    fn load(config: &EncDecConfig, weights: &Weights) -> Result<Self, WeightsError> {
+        let (source, target) = embeddings(config, weights)?;
+        Self::of(config, source, target, weights)
+    }
+
+    fn of(
+        config: &EncDecConfig,
+        source: Embedding,
+        target: Embedding,
+        weights: &Weights,
+    ) -> Result<Self, WeightsError> {
+        Ok(Self {
+            encoder: Encoder::load(config, source, &weights.at("encoder"))?,
+            decoder: Decoder::load(config, target, &weights.at("decoder"))?,
+        })
+    }
+}
+
+/// The tables of source and target tokens: its own each, where the checkpoint has it, else the shared one under any of
+/// its names.
 fn embeddings(
     config: &EncDecConfig,
     weights: &Weights,
 ) -> Result<(Embedding, Embedding), WeightsError> {
-    const SHARED: &str = "shared";
     const SOURCE: &str = "encoder.embed_tokens";
     const TARGET: &str = "decoder.embed_tokens";
     let table = |names: &[&str], rows: i64| {
         let is_there = |name: &&&str| weights.at(name).has("weight");
-        let name = names.iter().find(is_there).or(names.first()).copied().unwrap_or(SHARED);
+        let name = names.iter().find(is_there).or(names.get(1)).unwrap_or(&names[0]);
         Embedding::load(&weights.at(name), rows, config.d_model)
     };
+    let (rows, target_rows) = (config.vocab_size, config.target_vocab_size);
     if config.shares_embeddings {
-        let behind = [SHARED, SOURCE, TARGET, "lm_head"];
-        let names = |own| [&[own][..], &behind].concat();
-        let own = |name: &str| weights.at(name).has("weight");
-        let source = if own(SOURCE) { names(SOURCE) } else { behind.to_vec() };
-        let target = if own(TARGET) { names(TARGET) } else { behind.to_vec() };
-        return Ok((table(&source, config.vocab_size)?, table(&target, config.vocab_size)?));
+        let source = table(&[SOURCE, "shared", TARGET, "lm_head"], rows)?;
+        let target = table(&[TARGET, "shared", SOURCE, "lm_head"], target_rows)?;
+        return Ok((source, target));
     }
-    Ok((table(&[SOURCE], config.vocab_size)?, table(&[TARGET], config.target_vocab_size)?))
+    Ok((table(&[SOURCE], rows)?, table(&[TARGET], target_rows)?))
 }
 
 impl Seq2SeqLm for EncDec {
     fn encode(&self, ids: &Tensor, step: &Step) -> Tensor {
-        self.encoder.forward(ids, step)
+        self.halves.encoder.forward(ids, step)
     }
 
     fn remember(&self, encoded: &Tensor, step: &Step) {
-        self.decoder.remember(encoded, step);
+        self.halves.decoder.remember(encoded, step);
     }
 
     fn hidden(&self, ids: &Tensor, step: &Step) -> Tensor {
-        self.decoder.forward(ids, step)
+        self.halves.decoder.forward(ids, step)
     }
 
     fn logits(&self, hidden: &Tensor, step: &Step) -> Tensor {

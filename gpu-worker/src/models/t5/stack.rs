@@ -1,24 +1,18 @@
 //! The two halves of T5.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::{
     attention::{Attention, FeedForward},
     config::{Config, Family},
 };
 use crate::{
-    layers::{Embedding, RelativeBias, RmsNorm, Step},
+    layers::{Embedding, RelativeBias, RmsNorm, Step, clamp_half},
     weights::{Weights, WeightsError},
 };
 
 fn norm(config: &Config, weights: &Weights, name: &str) -> Result<RmsNorm, WeightsError> {
     RmsNorm::load(&weights.at(name), config.d_model, config.layer_norm_epsilon)
-}
-
-/// Keeps what float16 cannot hold within its range, as the reference does.
-fn clamp_half(xs: Tensor) -> Tensor {
-    const MOST: f64 = 65504.0 - 1000.0;
-    if xs.kind() == Kind::Half { xs.clamp(-MOST, MOST) } else { xs }
 }
 
 /// The tables of positions of the layers that have one.

@@ -41,14 +41,38 @@ const SMALL_FILES: &[&str] = &[
     "config.json",
     "config_sentence_transformers.json",
     "generation_config.json",
+    "merges.txt",
     "model_index.json",
     "modules.json",
     "preprocessor_config.json",
     "processor_config.json",
     "sentence_bert_config.json",
+    "sentencepiece.bpe.model",
+    "source.spm",
     "special_tokens_map.json",
+    "spiece.model",
+    "spm.model",
+    "target.spm",
+    "target_vocab.json",
     "tokenizer.json",
+    "tokenizer.model",
     "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+];
+
+/// Of these files none is read where a `tokenizer.json` says all.
+const VOCABULARIES: &[&str] = &[
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "source.spm",
+    "spiece.model",
+    "spm.model",
+    "target.spm",
+    "target_vocab.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
 ];
 
 /// Everything known about one commit.
@@ -92,7 +116,10 @@ impl Facts {
     /// The tasks that this worker could run this model for.
     pub fn tasks(&self) -> Vec<&'static str> {
         let Some(architecture) = self.architecture else { return Vec::new() };
-        let offered = tasks::TASKS.iter().filter(|task| architecture.kinds.contains(&task.kind));
+        let config: Value = serde_json::from_str(&self.config).unwrap_or_default();
+        let offered = tasks::TASKS.iter().filter(|task| {
+            architecture.kinds.contains(&task.kind) && tasks::misfit(task, &config).is_none()
+        });
         offered.map(|task| task.id).collect()
     }
 
@@ -101,9 +128,6 @@ impl Facts {
         &self,
         asked: &str,
     ) -> Result<(&'static tasks::Task, &'static Architecture), Failure> {
-        if let Some(failure) = self.format.refusal() {
-            return Err(failure);
-        }
         let id = if asked.is_empty() {
             self.inferred_task.as_deref().unwrap_or_default()
         } else {
@@ -136,6 +160,14 @@ impl Facts {
         };
         if !architecture.kinds.contains(&task.kind) {
             let message = format!("a {:?} model cannot do {id}", self.model_type);
+            let able = self.tasks().into_iter().map(str::to_owned).collect();
+            return Err(Failure::new(Code::TaskNotSupported, message)
+                .at("task")
+                .texts("supported", able));
+        }
+        let config: Value = serde_json::from_str(&self.config).unwrap_or_default();
+        if let Some(why) = tasks::misfit(task, &config) {
+            let message = format!("{} cannot do {id}: {why}", self.model_id());
             let able = self.tasks().into_iter().map(str::to_owned).collect();
             return Err(Failure::new(Code::TaskNotSupported, message)
                 .at("task")
@@ -231,10 +263,12 @@ fn no_config(repository: &Repository, model_index: Option<&Value>) -> Failure {
 }
 
 async fn read_small_files(repository: &Repository) -> Result<Files, Failure> {
-    let wanted = repository
-        .files()
-        .iter()
-        .filter(|file| is_small_file(&file.path) && file.size <= SMALL_FILE_LIMIT);
+    let has_tokenizer = repository.file("tokenizer.json").is_some();
+    let wanted = repository.files().iter().filter(|file| {
+        is_small_file(&file.path)
+            && file.size <= SMALL_FILE_LIMIT
+            && !(has_tokenizer && VOCABULARIES.contains(&file.path.as_str()))
+    });
     let paths: Vec<String> = wanted.map(|file| file.path.clone()).collect();
     let reads: Vec<_> = paths.iter().map(|path| read_file(repository, path)).collect();
     let contents: Vec<Vec<u8>> =
@@ -249,9 +283,11 @@ async fn read_file(repository: &Repository, path: &str) -> Result<Vec<u8>, Failu
     })
 }
 
-/// The listed names, and the configs of sentence-transformers' modules (`1_Pooling/config.json`).
+/// The listed names, named chat templates, and the configs of sentence-transformers' modules (`1_Pooling/config.json`).
 fn is_small_file(path: &str) -> bool {
+    let is_template = |rest: &str| rest.ends_with(".jinja") && !rest.contains('/');
     SMALL_FILES.contains(&path)
+        || path.strip_prefix("additional_chat_templates/").is_some_and(is_template)
         || path.split_once('/').is_some_and(|(folder, file)| {
             file == "config.json" && folder.starts_with(|first: char| first.is_ascii_digit())
         })

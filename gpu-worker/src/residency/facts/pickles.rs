@@ -1,6 +1,4 @@
 //! Facts of a model whose weights are PyTorch's own files: read from the archive's directory and description, without a download.
-//!
-//! Such a model cannot be loaded yet; what it would cost is known all the same.
 
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
@@ -11,7 +9,7 @@ use crate::{
     failure::{Code, Failure},
     hub::{
         Repository,
-        select::{SelectError, TORCH_BIN, pickle_files, pickles_index},
+        select::{SelectError, is_torch, pickle_files, pickles_index},
     },
     weights::pickle::{self, Checkpoint, Dtype, END_BYTES},
 };
@@ -39,12 +37,6 @@ impl WeightsFormat {
     pub fn is_coarse(self) -> bool {
         self == Self::LegacyPickle
     }
-
-    /// Why such weights cannot be loaded.
-    pub(super) fn refusal(self) -> Option<Failure> {
-        let format = TORCH_BIN.to_owned();
-        (self != Self::Safetensors).then(|| SelectError::FormatNotSupported { format }.into())
-    }
 }
 
 /// The checkpoint of a repository without safetensors; `error` says why there are none, and stands where there is no
@@ -54,7 +46,7 @@ pub(super) async fn instead(
     config: &Value,
     error: SelectError,
 ) -> Result<(Vec<String>, WeightsFormat, Totals), Failure> {
-    if !matches!(&error, SelectError::FormatNotSupported { format } if format == TORCH_BIN) {
+    if !matches!(&error, SelectError::FormatNotSupported { format } if is_torch(format)) {
         return Err(error.into());
     }
     let index = match pickles_index(repository.files()) {
@@ -79,15 +71,18 @@ pub(super) async fn instead(
     Ok((files, WeightsFormat::TorchZip, totals))
 }
 
-/// What an archive holds; `None` for a file that is none.
+/// What an archive holds; `None` for a file of the format before that.
 async fn read(repository: &Repository, path: &str) -> Result<Option<Checkpoint>, Failure> {
     let corrupt = |why: &dyn std::fmt::Display| {
         Failure::new(Code::CorruptCheckpoint, format!("{path}: {why}")).text("file", path)
     };
     let size = repository.file(path).map_or(0, |file| file.size);
-    let beginning = repository.read_range(path, 0..size.min(4)).await?;
-    if !pickle::is_archive(&beginning) {
+    let beginning = repository.read_range(path, 0..size.min(pickle::MAGIC_BYTES)).await?;
+    if pickle::is_legacy(&beginning) {
         return Ok(None);
+    }
+    if !pickle::is_archive(&beginning) {
+        return Err(corrupt(&pickle::CheckpointError::NotTorch));
     }
     let tail_start = size.saturating_sub(END_BYTES);
     let tail = repository.read_range(path, tail_start..size).await?;

@@ -2,6 +2,7 @@
 
 mod pipeline;
 mod pooling;
+mod retrieval;
 mod sentence_transformers;
 
 use std::sync::Arc;
@@ -11,15 +12,12 @@ use proto::{
     SimilarityOutput, infer_request::Input, infer_result::Output,
 };
 
-pub use self::pipeline::EncodingPipeline;
 use self::sentence_transformers::SentenceModules;
-use super::{Encode, Files, Made, Pooling, Prepared, Processor, Scaling, Vectors, Work};
+pub use self::{pipeline::EncodingPipeline, retrieval::text_retrieval};
+use super::{
+    Encode, Files, Made, Pooling, Prepared, Processor, Scaling, Vectors, Work, texts::check_texts,
+};
 use crate::failure::{Code, Failure};
-
-/// Most texts of one request.
-const MAX_TEXTS: usize = 2048;
-/// Most bytes of one text.
-const MAX_TEXT_BYTES: usize = 1 << 20;
 
 pub fn feature_extraction(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
     Ok(Arc::new(FeatureExtraction(SentenceModules::read(files)?)))
@@ -123,29 +121,6 @@ impl Processor for SentenceSimilarity {
             prompt_tokens: Some(prompt_tokens),
             seed: None,
         })
-    }
-}
-
-pub(super) fn check_texts(field: &str, texts: &[String]) -> Result<(), Failure> {
-    if texts.is_empty() {
-        return Err(Failure::invalid(field, "is empty"));
-    }
-    if texts.len() > MAX_TEXTS {
-        return Err(Failure::invalid(
-            field,
-            format!("has {} texts, the limit is {MAX_TEXTS}", texts.len()),
-        )
-        .number("limit", MAX_TEXTS as u64));
-    }
-    match texts.iter().find(|text| text.len() > MAX_TEXT_BYTES) {
-        Some(text) => Err(Failure::new(
-            Code::PayloadTooLarge,
-            format!("a text may have {MAX_TEXT_BYTES} bytes"),
-        )
-        .at(field)
-        .number("size", text.len() as u64)
-        .number("limit", MAX_TEXT_BYTES as u64)),
-        None => Ok(()),
     }
 }
 

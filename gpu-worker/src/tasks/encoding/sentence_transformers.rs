@@ -135,6 +135,12 @@ impl SentenceModules {
         }
     }
 
+    /// The text of the first of these prompts that the model has, else of its default one.
+    pub fn prompt_of(&self, names: &[&str]) -> Result<&str, Failure> {
+        let known = |name: &&&str| self.prompts.iter().any(|(known, _)| known == **name);
+        self.prompt(names.iter().find(known).copied())
+    }
+
     /// The tokens of every text behind `prompt`.
     pub fn rows(
         &self,

@@ -1,5 +1,7 @@
 //! `text-generation`: a prompt or a conversation in, text out, token by token.
 
+mod beams;
+mod limits;
 mod pipeline;
 mod request;
 mod sequence;
@@ -16,7 +18,7 @@ pub use self::pipeline::GenerationPipeline;
 use super::{Files, Generate, Made, Prepared, Processor, Work};
 use crate::{
     failure::{Code, Failure},
-    sampling::{SamplingOptions, continuing},
+    sampling::{Continuing, SamplingOptions},
     text::{ChatInput, ChatTemplate, DecodingConfig, GenerationConfig, Tokenizer},
 };
 
@@ -29,9 +31,10 @@ pub fn processor(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
         .iter()
         .find_map(|name| config.get(*name).and_then(Value::as_u64));
     let tokenizer = super::tokenizer(files)?;
-    let template = ChatTemplate::from_files(
+    let template = ChatTemplate::with_named(
         files.text("tokenizer_config.json"),
         files.text("chat_template.jinja"),
+        &files.named_templates(),
         tokenizer.special_tokens().clone(),
     )?;
     Ok(Arc::new(TextGeneration {
@@ -77,9 +80,9 @@ impl Processor for TextGeneration {
         // Whatever was asked, the answer ends where the model's context does.
         let room = self.context - prompt_ids.len();
         let max_new_tokens = (options.max_new_tokens as usize).min(room);
-        let constraints = continuing(
+        let Continuing { constraints, beams } = Continuing::resolve(
+            &asked,
             &options,
-            asked.no_repeat_ngram_size,
             &self.decoding,
             prompt_ids.len(),
             max_new_tokens,
@@ -92,12 +95,13 @@ impl Processor for TextGeneration {
             prompt_ids,
             options,
             constraints,
+            beams,
             seed,
             max_new_tokens,
             tokenizer: self.tokenizer.clone(),
         };
         Ok(Prepared {
-            work: Work::Generate(work),
+            work: Work::Generate(Box::new(work)),
             finish: Box::new(move |made| {
                 let Made::Texts(mut choices) = made else {
                     return Err(Failure::new(Code::InferenceFailed, "the lane made no text"));

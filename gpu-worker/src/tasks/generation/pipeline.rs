@@ -4,13 +4,15 @@
 //! Requests join between steps as soon as the cache has room for what they may need at most, and leave between steps.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tch::{Device, Kind, Tensor};
 
 use super::{
+    beams::Beams,
+    limits::refusal,
     request::{Request, charged_tokens},
     sequence::Sequence,
 };
@@ -22,6 +24,7 @@ use crate::{
         Ask, Event, Generate, Job, Pipeline, StepShape, Work,
         fair_queue::{Entry, FairQueue},
     },
+    text::TextError,
 };
 
 /// Prompt tokens of one step: no step is longer than this costs.
@@ -36,7 +39,7 @@ pub struct GenerationPipeline {
     device: Device,
     arena: KvArena,
     /// Charged in tokens.
-    waiting: FairQueue<(Job, Generate)>,
+    waiting: FairQueue<(Job, Box<Generate>)>,
     running: Vec<Request>,
     /// Requests in the step that was prepared last, by index into `running`.
     stepping: Vec<usize>,
@@ -61,28 +64,6 @@ impl GenerationPipeline {
             running: Vec::new(),
             stepping: Vec::new(),
         }
-    }
-
-    /// Why a request could never run here.
-    fn refusal(&self, work: &Generate) -> Option<Failure> {
-        let needed = work.prompt_ids.len() + work.max_new_tokens;
-        let limit = self.arena.max_tokens().min(self.model.context_length()) as usize;
-        if needed > limit {
-            let message = format!(
-                "prompt and answer may need {needed} tokens, this model's cache here holds {limit}"
-            );
-            return Some(
-                Failure::new(Code::InputTooLong, message)
-                    .at("options.max_new_tokens")
-                    .number("tokens", needed as u64)
-                    .number("limit", limit as u64),
-            );
-        }
-        // A tokenizer that does not belong to the model must not read beyond its embedding.
-        let vocabulary = self.model.vocab_size() as u64;
-        let stray = work.prompt_ids.iter().find(|&&id| u64::from(id) >= vocabulary)?;
-        let message = format!("the tokenizer gives token {stray}, the model knows {vocabulary}");
-        Some(Failure::new(Code::CorruptCheckpoint, message))
     }
 
     fn drop_abandoned(&mut self, now: Instant) {
@@ -117,13 +98,14 @@ impl GenerationPipeline {
     fn start_waiting(&mut self, now: Instant) {
         while let Some(at) = self.waiting.next(now) {
             let Some((_, work)) = self.waiting.get(at) else { return };
-            let n = work.options.n as usize;
-            let sequences: usize = self.running.iter().map(|request| request.sequences.len()).sum();
-            if sequences > 0 && sequences + n > MAX_SEQUENCES {
+            let rows = work.rows();
+            let sequences: usize = self.running.iter().map(Request::rows).sum();
+            if sequences > 0 && sequences + rows > MAX_SEQUENCES {
                 return;
             }
             let tokens = (work.prompt_ids.len() + work.max_new_tokens) as i64;
-            let slots: Option<Vec<KvSlot>> = (0..n).map(|_| self.arena.reserve(tokens)).collect();
+            let slots: Option<Vec<KvSlot>> =
+                (0..rows).map(|_| self.arena.reserve(tokens)).collect();
             let Some(slots) = slots else {
                 if self.running.is_empty() {
                     self.refuse_for_room(at);
@@ -132,10 +114,8 @@ impl GenerationPipeline {
                 return;
             };
             let Some((job, work)) = self.waiting.take(at, now) else { return };
-            let sequences =
-                slots.into_iter().zip(0..).map(|(slot, choice)| Sequence::new(&work, choice, slot));
-            let sequences = match sequences.collect::<Result<Vec<_>, _>>() {
-                Ok(sequences) => sequences,
+            let (beams, sequences) = match opened(&work, slots) {
+                Ok(opened) => opened,
                 Err(error) => {
                     job.fail(error.into());
                     continue;
@@ -143,10 +123,11 @@ impl GenerationPipeline {
             };
             job.outbox.push(Event::Started);
             self.running.push(Request {
-                done: vec![None; n],
+                done: vec![None; work.options.n as usize],
                 job,
                 work,
                 sequences,
+                beams,
                 started: now,
                 steps: Duration::ZERO,
                 first_token: None,
@@ -160,10 +141,11 @@ impl GenerationPipeline {
         let Some((job, work)) = self.waiting.remove(at) else { return };
         let message = format!(
             "{} answers of this length do not fit into the model's cache together",
-            work.options.n
+            work.rows()
         );
+        let field = if work.beams.is_some() { "options.num_beams" } else { "options.n" };
         let limit = self.arena.max_tokens() as u64;
-        job.fail(Failure::new(Code::InputTooLong, message).at("options.n").number("limit", limit));
+        job.fail(Failure::new(Code::InputTooLong, message).at(field).number("limit", limit));
     }
 
     /// What each sequence contributes to the next step: one token, or a piece of what it has to read first.
@@ -224,24 +206,15 @@ impl GenerationPipeline {
         let vocabulary = logits.len() / chosen.len().max(1);
         let rereads_beyond = self.model.rereads_beyond();
         let mut failures: Vec<(usize, Failure)> = Vec::new();
-        for (&(at, index), row) in chosen.iter().zip(logits.chunks_mut(vocabulary.max(1))) {
+        let (mut chosen, mut rest) = (chosen, logits.as_mut_slice());
+        while let [(at, index), ..] = *chosen {
             let request = &mut self.running[at];
-            let sequence = &mut request.sequences[index];
-            match sequence.next(row, &request.work) {
-                Ok(event) => {
-                    let known = request.work.prompt_ids.len() + sequence.generated_tokens();
-                    if rereads_beyond.is_some_and(|most| known as i64 == most + 1) {
-                        sequence.reread();
-                    }
-                    request.tokens += 1;
-                    let arrived = request.job.arrived;
-                    request.first_token.get_or_insert_with(|| arrived.elapsed());
-                    request.job.counters.generated_tokens.fetch_add(1, Ordering::Relaxed);
-                    if let Some(event) = event {
-                        request.job.outbox.push(Event::Token(event));
-                    }
-                }
-                Err(error) => failures.push((at, Failure::new(Code::InferenceFailed, error))),
+            // Beams are chosen from together.
+            let rows = if request.beams.is_some() { request.sequences.len() } else { 1 };
+            let (own, others) = rest.split_at_mut(rows * vocabulary);
+            (chosen, rest) = (&chosen[rows..], others);
+            if let Err(error) = request.take_logits(index, own, rereads_beyond) {
+                failures.push((at, Failure::new(Code::InferenceFailed, error)));
             }
         }
         for at in std::mem::take(&mut self.stepping) {
@@ -283,6 +256,24 @@ impl GenerationPipeline {
     }
 }
 
+/// The sequences of a request that starts, and the search that they are the beams of, if they are.
+fn opened(
+    work: &Generate,
+    slots: Vec<KvSlot>,
+) -> Result<(Option<Beams>, Vec<Sequence>), TextError> {
+    match &work.beams {
+        Some(options) => {
+            let (beams, first) = Beams::new(options, work, slots);
+            Ok((Some(beams), first))
+        }
+        None => {
+            let sequences =
+                slots.into_iter().zip(0..).map(|(slot, choice)| Sequence::new(work, choice, slot));
+            Ok((None, sequences.collect::<Result<_, _>>()?))
+        }
+    }
+}
+
 impl Pipeline for GenerationPipeline {
     fn warm(&mut self) {
         let Some(slot) = self.arena.reserve(1) else { return };
@@ -299,7 +290,7 @@ impl Pipeline for GenerationPipeline {
 
     fn admit(&mut self, mut job: Job) {
         let Some(Work::Generate(work)) = job.work.take() else { return };
-        match self.refusal(&work) {
+        match refusal(&work, &*self.model, self.arena.max_tokens()) {
             Some(failure) => job.fail(failure),
             None => self.waiting.push(Entry {
                 tenant: Arc::clone(&job.tenant),

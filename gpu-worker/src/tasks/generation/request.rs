@@ -1,17 +1,25 @@
 //! A request whose answers are being made.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
-use proto::GeneratedText;
+use proto::{GeneratedText, ProgressEvent};
 
-use super::sequence::Sequence;
-use crate::tasks::{Generate, Job, Made, Timing};
+use super::{
+    beams::Beams,
+    sequence::{NextError, Sequence},
+};
+use crate::tasks::{Event, Generate, Job, Made, Timing};
 
 /// A request whose answers are being made.
 pub struct Request {
     pub job: Job,
-    pub work: Generate,
+    pub work: Box<Generate>,
     pub sequences: Vec<Sequence>,
+    /// The search that the sequences are the beams of.
+    pub beams: Option<Beams>,
     /// Answers that are complete, by choice.
     pub done: Vec<Option<GeneratedText>>,
     pub started: Instant,
@@ -28,7 +36,63 @@ impl Request {
 
     /// Tokens that went through the model for it, roughly: a prompt that was begun counts in full.
     fn had_tokens(&self) -> usize {
-        self.work.prompt_ids.len() * self.work.options.n as usize + self.tokens
+        let of_beams = self.beams.as_ref().map_or(0, |beams| beams.written() * self.work.rows());
+        self.work.prompt_ids.len() * self.work.rows() + self.tokens.max(of_beams)
+    }
+
+    /// Sequences that it has in the making, or will have once its prompt is read.
+    pub fn rows(&self) -> usize {
+        if self.beams.is_some() { self.work.rows() } else { self.sequences.len() }
+    }
+
+    /// Takes the logits after one of its sequences, or after all its beams, and says what was chosen.
+    pub fn take_logits(
+        &mut self,
+        index: usize,
+        logits: &mut [f32],
+        rereads_beyond: Option<i64>,
+    ) -> Result<(), NextError> {
+        if self.beams.is_some() {
+            return self.search(logits);
+        }
+        let sequence = &mut self.sequences[index];
+        let event = sequence.next(logits, &self.work)?;
+        let known = self.work.prompt_ids.len() + sequence.generated_tokens();
+        if rereads_beyond.is_some_and(|most| known as i64 == most + 1) {
+            sequence.reread();
+        }
+        self.note_tokens(1);
+        if let Some(event) = event {
+            self.job.outbox.push(Event::Token(event));
+        }
+        Ok(())
+    }
+
+    /// Takes the logits after all beams; none of their tokens is certain before the end.
+    fn search(&mut self, logits: &mut [f32]) -> Result<(), NextError> {
+        let Some(beams) = &mut self.beams else { return Ok(()) };
+        if let Some(texts) = beams.next(logits, &mut self.sequences, &self.work)? {
+            let tokens = texts.iter().map(|text| text.generated_tokens as usize).sum();
+            self.done = texts.into_iter().map(Some).collect();
+            self.note_tokens(tokens);
+            return Ok(());
+        }
+        let (step, total) = (beams.written(), self.work.max_new_tokens);
+        self.job.outbox.push(Event::Progress(ProgressEvent {
+            step: step as u32,
+            total_steps: total as u32,
+            percent: 100.0 * step as f64 / total as f64,
+            eta_s: None,
+            preview: None,
+        }));
+        Ok(())
+    }
+
+    fn note_tokens(&mut self, tokens: usize) {
+        self.tokens += tokens;
+        let arrived = self.job.arrived;
+        self.first_token.get_or_insert_with(|| arrived.elapsed());
+        self.job.counters.generated_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
     }
 
     /// Takes out the answers that are complete.
@@ -59,5 +123,12 @@ impl Request {
 
 /// The tokens that a request may need at most, which its tenant is charged when it starts.
 pub fn charged_tokens(work: &Generate) -> usize {
-    (work.prompt_ids.len() + work.max_new_tokens) * work.options.n as usize
+    (work.prompt_ids.len() + work.max_new_tokens) * work.rows()
+}
+
+impl Generate {
+    /// Answers or beams that are in the making at the same time.
+    pub fn rows(&self) -> usize {
+        self.beams.as_ref().map_or(self.options.n as usize, |beams| beams.num_beams)
+    }
 }

@@ -19,7 +19,7 @@ pub enum Finish {
 }
 
 impl Finish {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Stop => "stop",
             Self::Length => "length",
@@ -33,13 +33,19 @@ pub struct Sequence {
     /// Tokens whose keys and values are in the cache.
     cached: usize,
     generated: Vec<u32>,
+    /// `None` for a beam, whose tokens are chosen together with those of the others.
+    writing: Option<Box<Writing>>,
+    choice: u32,
+    pub finish: Option<Finish>,
+}
+
+/// How an answer's tokens are chosen and become text.
+struct Writing {
     sampler: Sampler,
     detokenizer: Detokenizer,
     stops: StopMatcher,
     text: String,
     logprobs: Vec<TokenLogprob>,
-    choice: u32,
-    pub finish: Option<Finish>,
 }
 
 /// Why no next token could be had.
@@ -56,23 +62,24 @@ const CONTEXT_TOKENS: usize = 8;
 
 impl Sequence {
     pub fn new(work: &Generate, choice: u32, slot: KvSlot) -> Result<Self, TextError> {
-        let mut detokenizer = work.tokenizer.detokenizer(true);
-        for &id in &work.prompt_ids[work.prompt_ids.len().saturating_sub(CONTEXT_TOKENS)..] {
-            detokenizer.push(id)?;
-        }
-        Ok(Self {
-            slot,
-            cached: 0,
-            generated: Vec::new(),
-            sampler: Sampler::new(work.options.clone(), work.seed, choice)
-                .constrained(work.constraints.clone()),
-            detokenizer,
+        let sampler = Sampler::new(work.options.clone(), work.seed, choice);
+        let writing = Writing {
+            sampler: sampler.constrained(work.constraints.clone()),
+            detokenizer: detokenizer(work)?,
             stops: StopMatcher::new(&work.options.stop),
             text: String::new(),
             logprobs: Vec::new(),
-            choice,
-            finish: None,
-        })
+        };
+        Ok(Self { writing: Some(Box::new(writing)), choice, ..Self::beam(slot, 0, Vec::new()) })
+    }
+
+    /// A beam that has written these tokens; `cached` counts the prompt too.
+    pub fn beam(slot: KvSlot, cached: usize, generated: Vec<u32>) -> Self {
+        Self { slot, cached, generated, writing: None, choice: 0, finish: None }
+    }
+
+    pub fn into_slot(self) -> KvSlot {
+        self.slot
     }
 
     pub fn slot(&self) -> &KvSlot {
@@ -113,29 +120,30 @@ impl Sequence {
         logits: &mut [f32],
         work: &Generate,
     ) -> Result<Option<TokenEvent>, NextError> {
+        let Some(writing) = &mut self.writing else { return Ok(None) };
         let history = History { prompt: &work.prompt_ids, generated: &self.generated };
-        let sampled = self.sampler.sample(logits, &history)?;
+        let sampled = writing.sampler.sample(logits, &history)?;
         let id = sampled.id;
         self.generated.push(id);
-        let top = self.note_logprobs(&sampled, &work.tokenizer);
+        let top = writing.note_logprobs(&sampled, &work.tokenizer);
         let is_end = work.options.eos_token_ids.contains(&id);
-        let mut piece = if is_end { String::new() } else { self.detokenizer.push(id)? };
+        let mut piece = if is_end { String::new() } else { writing.detokenizer.push(id)? };
         if is_end {
             self.finish = Some(Finish::Stop);
         } else if self.generated.len() >= work.max_new_tokens {
             self.finish = Some(Finish::Length);
         }
         if self.finish.is_some() {
-            piece.push_str(&self.detokenizer.finish()?);
+            piece.push_str(&writing.detokenizer.finish()?);
         }
-        let outcome = self.stops.push(&piece);
+        let outcome = writing.stops.push(&piece);
         let mut text = outcome.emit;
         if outcome.stopped {
             self.finish = Some(Finish::StopString);
         } else if self.finish.is_some() {
-            text.push_str(&self.stops.finish());
+            text.push_str(&writing.stops.finish());
         }
-        self.text.push_str(&text);
+        writing.text.push_str(&text);
         if is_end && text.is_empty() {
             return Ok(None);
         }
@@ -149,6 +157,29 @@ impl Sequence {
         }))
     }
 
+    pub fn choice(&self) -> u32 {
+        self.choice
+    }
+
+    pub fn generated_tokens(&self) -> usize {
+        self.generated.len()
+    }
+
+    /// The finished answer; its room in the cache is free from here on.
+    pub fn into_text(self, prompt_tokens: usize) -> GeneratedText {
+        let (text, logprobs) =
+            self.writing.map(|writing| (writing.text, writing.logprobs)).unwrap_or_default();
+        GeneratedText {
+            text,
+            finish_reason: self.finish.map_or("", Finish::name).to_owned(),
+            prompt_tokens: prompt_tokens as u32,
+            generated_tokens: self.generated.len() as u32,
+            logprobs,
+        }
+    }
+}
+
+impl Writing {
     fn note_logprobs(&mut self, sampled: &Sampled, tokenizer: &Tokenizer) -> Vec<TopToken> {
         let Some(logprob) = sampled.logprob else { return Vec::new() };
         let token = |id: u32| tokenizer.decode(&[id], false).unwrap_or_default();
@@ -169,23 +200,13 @@ impl Sequence {
         });
         top
     }
+}
 
-    pub fn choice(&self) -> u32 {
-        self.choice
+/// One that knows the end of the prompt.
+pub fn detokenizer(work: &Generate) -> Result<Detokenizer, TextError> {
+    let mut detokenizer = work.tokenizer.detokenizer(true);
+    for &id in &work.prompt_ids[work.prompt_ids.len().saturating_sub(CONTEXT_TOKENS)..] {
+        detokenizer.push(id)?;
     }
-
-    pub fn generated_tokens(&self) -> usize {
-        self.generated.len()
-    }
-
-    /// The finished answer; its room in the cache is free from here on.
-    pub fn into_text(self, prompt_tokens: usize) -> GeneratedText {
-        GeneratedText {
-            text: self.text,
-            finish_reason: self.finish.map_or("", Finish::name).to_owned(),
-            prompt_tokens: prompt_tokens as u32,
-            generated_tokens: self.generated.len() as u32,
-            logprobs: self.logprobs,
-        }
-    }
+    Ok(detokenizer)
 }

@@ -7,16 +7,16 @@ mod spans;
 use std::sync::Arc;
 
 use proto::{
-    AnswersOutput, ContextAnswer, InferRequest, QuestionAnsweringOptions,
-    QuestionAnsweringRequest, infer_request::Input, infer_result::Output,
+    AnswersOutput, ContextAnswer, InferRequest, QuestionAnsweringOptions, QuestionAnsweringRequest,
+    infer_request::Input, infer_result::Output,
 };
 use serde_json::Value;
 
 use self::spans::{Ends, Span};
 use super::{
     Files, Prepared, Processor, Score, Vectors, Work,
-    encoding::check_texts,
     reader::{self, Reader},
+    texts::check_texts,
     windows::{Frame, Window},
 };
 use crate::{
@@ -42,9 +42,7 @@ pub fn processor(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
     let config = files.json("tokenizer_config.json")?.unwrap_or_default();
     if config.get("padding_side").and_then(Value::as_str) == Some("left") {
         let message = "models whose tokenizer pads on the left read the text before the question, which cannot be done yet";
-        return Err(
-            Failure::new(Code::FormatNotSupported, message).text("field", "padding_side")
-        );
+        return Err(Failure::new(Code::FormatNotSupported, message).text("field", "padding_side"));
     }
     Ok(Arc::new(QuestionAnswering(Reader::read(files)?)))
 }
@@ -68,12 +66,7 @@ struct Cuts {
 }
 
 /// A value of 1 to `limit`.
-fn count(
-    value: Option<u32>,
-    name: &str,
-    default: usize,
-    limit: usize,
-) -> Result<usize, Failure> {
+fn count(value: Option<u32>, name: &str, default: usize, limit: usize) -> Result<usize, Failure> {
     let value = value.map_or(default, |value| value as usize);
     if (1..=limit).contains(&value) {
         return Ok(value);
@@ -121,8 +114,7 @@ impl Processor for QuestionAnswering {
 impl QuestionAnswering {
     fn read_options(&self, options: &QuestionAnsweringOptions) -> Result<(Rules, Cuts), Failure> {
         let limit = self.0.max_tokens.unwrap_or(LIMIT_SEQ_LEN);
-        let max_seq_len =
-            count(options.max_seq_len, "max_seq_len", MAX_SEQ_LEN.min(limit), limit)?;
+        let max_seq_len = count(options.max_seq_len, "max_seq_len", MAX_SEQ_LEN.min(limit), limit)?;
         let doc_stride = options.doc_stride.map(|stride| stride as usize);
         let cuts = Cuts {
             max_seq_len,
@@ -154,9 +146,8 @@ fn windows(encoding: &Encoding, cuts: &Cuts) -> Result<Vec<Window>, Failure> {
     let question: Vec<usize> =
         (0..encoding.len()).filter(|&place| encoding.sequence[place] == Some(0)).collect();
     let cut = question.get(cuts.max_question_len).copied().unwrap_or(usize::MAX);
-    let frame = Frame::new(encoding, CONTEXT, |place| {
-        encoding.sequence[place] != Some(0) || place < cut
-    });
+    let frame =
+        Frame::new(encoding, CONTEXT, |place| encoding.sequence[place] != Some(0) || place < cut);
     if frame.tokens() == 0 {
         return Err(Failure::invalid("inputs.context", "has no tokens"));
     }

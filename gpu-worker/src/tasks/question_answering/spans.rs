@@ -7,7 +7,7 @@ use std::{
     collections::BinaryHeap,
 };
 
-use crate::tasks::reader::softmax;
+use crate::tasks::labels::Function;
 
 /// From the first to the last token, and how likely.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,7 +47,8 @@ impl Ends {
     pub fn new(logits: &[f32], counts: &[bool]) -> Self {
         let column = |at: usize| {
             let counted = counts.iter().zip(logits.chunks(2)).filter(|(counts, _)| **counts);
-            let mut shares = softmax(counted.map(|(_, pair)| pair[at])).into_iter();
+            let counted: Vec<f32> = counted.map(|(_, pair)| pair[at]).collect();
+            let mut shares = Function::Softmax.apply(&counted).into_iter();
             let share = |&counts: &bool| if counts { shares.next().unwrap_or(0.0) } else { 0.0 };
             counts.iter().map(share).collect::<Vec<f64>>()
         };
@@ -57,7 +58,12 @@ impl Ends {
     }
 
     /// The `top_k` likeliest spans of at most `longest` tokens, all of which `may_answer`, best first.
-    pub fn best(&self, top_k: usize, longest: usize, may_answer: impl Fn(usize) -> bool) -> Vec<Span> {
+    pub fn best(
+        &self,
+        top_k: usize,
+        longest: usize,
+        may_answer: impl Fn(usize) -> bool,
+    ) -> Vec<Span> {
         let mut best = BinaryHeap::with_capacity(top_k + 1);
         for (first, start) in self.starts.iter().enumerate().filter(|&(at, _)| may_answer(at)) {
             let lasts = self.ends.iter().enumerate().skip(first).take(longest);

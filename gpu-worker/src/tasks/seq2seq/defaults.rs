@@ -44,9 +44,8 @@ impl DefaultsByTask {
         let by_name = specific
             .into_iter()
             .flatten()
-            .filter_map(|(name, own)| Some((name.clone(), read(own.as_object()?))))
-            .map(|(name, defaults)| defaults.map(|defaults| (name, defaults)))
-            .collect::<Result<_, _>>()?;
+            .map(|(name, own)| Ok((name.clone(), read(params(name, own)?)?)))
+            .collect::<Result<_, Failure>>()?;
         Ok(Self { general: read(&Map::new())?, by_name })
     }
 
@@ -84,6 +83,14 @@ impl DefaultsByTask {
     fn named(&self, name: &str) -> Option<&Defaults> {
         self.by_name.iter().find(|(known, _)| known == name).map(|(_, defaults)| defaults)
     }
+}
+
+/// The parameters of one task.
+fn params<'a>(name: &str, own: &'a Value) -> Result<&'a Map<String, Value>, Failure> {
+    own.as_object().ok_or_else(|| {
+        let message = format!("config.json: `task_specific_params.{name}` must be an object");
+        Failure::new(Code::CorruptCheckpoint, message)
+    })
 }
 
 /// `en` and `de` of `translation_en_to_de`.

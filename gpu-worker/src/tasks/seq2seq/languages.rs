@@ -11,8 +11,8 @@ use crate::{failure::Failure, text::Tokenizer};
 pub enum Languages {
     /// One pair, or no languages at all.
     Fixed(Pair),
-    /// `>>fra<<` before the source names the target (Marian).
-    Marked,
+    /// `>>fra<<` (Marian) or `<2fr>` (MADLAD) before the source names the target.
+    Marked { mark: [&'static str; 2] },
     /// The code of the source's language stands beside it, that of the target's is the target's first token.
     Coded { code: Code, defaults: Pair },
 }
@@ -36,8 +36,9 @@ pub struct Code {
 /// What the languages of one request come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
+    /// What stands directly before a source.
     pub before: Vec<u32>,
-    /// What stands after a source instead of the tokenizer's own end, where that is known.
+    /// What stands around it instead of what the tokenizer would put there.
     pub around: Option<Around>,
     pub forced_bos: Option<u32>,
 }
@@ -68,13 +69,13 @@ impl Languages {
             "MBart50Tokenizer" => coded(true, false, "en_XX"),
             "NllbTokenizer" => coded(!is_legacy, false, "eng_Latn"),
             "M2M100Tokenizer" => coded(true, true, "en"),
-            _ if model_type == "marian" && !tokenizer.tokens_like(">>", "<<", 1).is_empty() => {
-                Self::Marked
-            }
-            _ => Self::Fixed(Pair {
-                source: text("source_lang").or_else(|| text("src_lang")),
-                target: text("target_lang").or_else(|| text("tgt_lang")),
-            }),
+            _ => match mark_of(model_type, tokenizer) {
+                Some(mark) => Self::Marked { mark },
+                None => Self::Fixed(Pair {
+                    source: text("source_lang").or_else(|| text("src_lang")),
+                    target: text("target_lang").or_else(|| text("tgt_lang")),
+                }),
+            },
         }
     }
 
@@ -93,12 +94,12 @@ impl Languages {
                 check_fixed("inputs.tgt_lang", asked.target.as_deref(), own.target.as_deref())?;
                 Ok(Marks::default())
             }
-            Self::Marked => {
+            Self::Marked { mark: [before, after] } => {
                 let Some(target) = &asked.target else { return Ok(Marks::default()) };
-                let known = |language: &str| tokenizer.id(&format!(">>{language}<<"));
-                let id = known(target.trim_start_matches(">>").trim_end_matches("<<"));
-                let id =
-                    id.ok_or_else(|| unknown("inputs.tgt_lang", target, tokenizer, [">>", "<<"]))?;
+                let name = target.strip_prefix(before).unwrap_or(target);
+                let name = name.strip_suffix(after).unwrap_or(name);
+                let id = tokenizer.id(&format!("{before}{name}{after}"));
+                let id = id.ok_or_else(|| unknown(target, tokenizer, [before, after]))?;
                 Ok(Marks { before: vec![id], ..Marks::default() })
             }
             Self::Coded { code, defaults } => {
@@ -134,7 +135,9 @@ const MOST_LISTED: usize = 300;
 impl Code {
     fn id(self, field: &str, name: &str, tokenizer: &Tokenizer) -> Result<u32, Failure> {
         let token = if self.has_lines { format!("__{name}__") } else { name.to_owned() };
-        let special = tokenizer.id(&token).filter(|&id| tokenizer.is_added(id));
+        let code = Some(&token).filter(|token| self.language(token).is_some());
+        let special =
+            code.and_then(|token| tokenizer.id(token)).filter(|&id| tokenizer.is_added(id));
         special.ok_or_else(|| {
             let message = format!("{name:?} is no language of this model");
             Failure::invalid(field, message).texts("known", self.known(tokenizer))
@@ -179,9 +182,22 @@ fn check_fixed(field: &str, asked: Option<&str>, own: Option<&str>) -> Result<()
     }
 }
 
-fn unknown(field: &str, name: &str, tokenizer: &Tokenizer, [before, after]: [&str; 2]) -> Failure {
-    let strip =
-        |token: &String| token.trim_start_matches(before).trim_end_matches(after).to_owned();
-    let known = tokenizer.tokens_like(before, after, MOST_LISTED).iter().map(strip).collect();
-    Failure::invalid(field, format!("{name:?} is no language of this model")).texts("known", known)
+/// How the model's targets are marked; nothing where its vocabulary has no such marks.
+fn mark_of(model_type: &str, tokenizer: &Tokenizer) -> Option<[&'static str; 2]> {
+    let mark = match model_type {
+        "marian" => [">>", "<<"],
+        "t5" => ["<2", ">"],
+        _ => return None,
+    };
+    let [before, after] = mark;
+    (!tokenizer.tokens_like(before, after, 1).is_empty()).then_some(mark)
+}
+
+fn unknown(name: &str, tokenizer: &Tokenizer, [before, after]: [&str; 2]) -> Failure {
+    let tokens = tokenizer.tokens_like(before, after, MOST_LISTED);
+    let name_in =
+        |token: &String| Some(token.strip_prefix(before)?.strip_suffix(after)?.to_owned());
+    let known = tokens.iter().filter_map(name_in).collect();
+    let message = format!("{name:?} is no language of this model");
+    Failure::invalid("inputs.tgt_lang", message).texts("known", known)
 }

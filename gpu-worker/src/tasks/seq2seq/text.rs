@@ -4,7 +4,7 @@ use proto::{GeneratedText, TokenEvent};
 
 use super::answer::{Answer, NextError};
 use crate::{
-    layers::{KvArena, KvSlot},
+    layers::{KvArena, KvSlot, reorder},
     sampling::{BeamNext, BeamSearch, SamplingError},
     tasks::Write,
 };
@@ -15,12 +15,12 @@ pub struct Text {
     pub source_slot: KvSlot,
     pub source_tokens: usize,
     pub is_encoded: bool,
-    writer: Writer,
+    answers: Answers,
 }
 
-enum Writer {
+enum Answers {
     /// Each by itself, token by token.
-    Answers(Vec<Answer>),
+    Apart(Vec<Answer>),
     /// Together, as beams.
     Beams { search: Box<BeamSearch>, slots: Vec<KvSlot> },
 }
@@ -41,12 +41,12 @@ impl Text {
         let max_length = work.decoding.constraints.max_length as i64;
         let slots = (0..work.rows()).map(|_| arena.reserve(max_length));
         let slots = slots.collect::<Option<Vec<_>>>()?;
-        let writer = match &work.decoding.beams {
-            Some(options) => Writer::Beams {
+        let answers = match &work.decoding.beams {
+            Some(options) => Answers::Beams {
                 search: Box::new(BeamSearch::new(options.clone(), work.decoding.start)),
                 slots,
             },
-            None => Writer::Answers(
+            None => Answers::Apart(
                 slots
                     .into_iter()
                     .zip(0..)
@@ -54,14 +54,14 @@ impl Text {
                     .collect(),
             ),
         };
-        Some(Self { source_slot, source_tokens, is_encoded: false, writer })
+        Some(Self { source_slot, source_tokens, is_encoded: false, answers })
     }
 
     /// The tokens that the model has to see next. Beams that are still the same are one row.
     pub fn rows(&self) -> Vec<Row<'_>> {
-        match &self.writer {
-            Writer::Answers(answers) => answers.iter().filter_map(Answer::row).collect(),
-            Writer::Beams { search, slots } => {
+        match &self.answers {
+            Answers::Apart(answers) => answers.iter().filter_map(Answer::row).collect(),
+            Answers::Beams { search, slots } => {
                 let n = if search.is_empty() { 1 } else { slots.len() };
                 let cached = search.len() - 1;
                 let rows = slots.iter().zip(search.last_ids()).take(n);
@@ -72,11 +72,11 @@ impl Text {
 
     /// Tokens of the longest answer so far.
     pub fn written(&self) -> usize {
-        match &self.writer {
-            Writer::Answers(answers) => {
+        match &self.answers {
+            Answers::Apart(answers) => {
                 answers.iter().map(Answer::generated_tokens).max().unwrap_or(0)
             }
-            Writer::Beams { search, .. } => search.len() - 1,
+            Answers::Beams { search, .. } => search.len() - 1,
         }
     }
 
@@ -89,8 +89,8 @@ impl Text {
         source: &[u32],
         mut emit: impl FnMut(Option<TokenEvent>),
     ) -> Result<Option<Vec<GeneratedText>>, NextError> {
-        match &mut self.writer {
-            Writer::Answers(answers) => {
+        match &mut self.answers {
+            Answers::Apart(answers) => {
                 let open: Vec<&mut Answer> =
                     answers.iter_mut().filter(|answer| answer.row().is_some()).collect();
                 let vocabulary = logits.len() / open.len().max(1);
@@ -102,12 +102,12 @@ impl Text {
                 }
                 Ok(Some(answers.iter_mut().map(|answer| answer.take_text(source.len())).collect()))
             }
-            Writer::Beams { search, slots } => {
+            Answers::Beams { search, slots } => {
                 match search.step(logits, &work.decoding.constraints, source)? {
                     BeamNext::Continue { parents } => {
                         // The cache holds what the beams had before this token.
                         let cached = search.len() as i64 - 1;
-                        *slots = reordered(std::mem::take(slots), &parents, cached);
+                        *slots = reorder(std::mem::take(slots), &parents, cached);
                         Ok(None)
                     }
                     BeamNext::Done => beam_texts(search, work, source.len()).map(Some),
@@ -115,33 +115,6 @@ impl Text {
             }
         }
     }
-}
-
-/// Gives every beam the cache of its parent. A parent's first child takes the slot itself; further ones copy it into
-/// slots that nobody goes on from.
-fn reordered(slots: Vec<KvSlot>, parents: &[usize], tokens: i64) -> Vec<KvSlot> {
-    let mut old: Vec<Option<KvSlot>> = slots.into_iter().map(Some).collect();
-    let mut heir: Vec<Option<usize>> = vec![None; old.len()];
-    let mut new: Vec<Option<KvSlot>> = Vec::with_capacity(old.len());
-    for (beam, &parent) in parents.iter().enumerate() {
-        let slot = old[parent].take();
-        if slot.is_some() {
-            heir[parent] = Some(beam);
-        }
-        new.push(slot);
-    }
-    let mut free: Vec<KvSlot> = old.into_iter().flatten().collect();
-    for beam in 0..new.len() {
-        if new[beam].is_some() {
-            continue;
-        }
-        let from = heir[parents[beam]].and_then(|heir| new[heir].as_ref());
-        if let (Some(slot), Some(from)) = (free.pop(), from) {
-            slot.copy_from(from, tokens);
-            new[beam] = Some(slot);
-        }
-    }
-    new.into_iter().flatten().collect()
 }
 
 fn beam_texts(

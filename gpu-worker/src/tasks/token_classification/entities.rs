@@ -51,7 +51,10 @@ pub fn aggregate(
     if aggregation == Aggregation::None {
         return Ok(words);
     }
-    words.chunk_by(|last, next| continues(&last.label, &next.label)).map(|group| one(group, tokenizer)).collect()
+    words
+        .chunk_by(|last, next| continues(&last.label, &next.label))
+        .map(|group| one(group, tokenizer))
+        .collect()
 }
 
 /// All tokens of a word under one label.
@@ -138,7 +141,9 @@ mod tests {
     fn a_beginning_is_never_a_continuation() {
         assert!(continues("B-PER", "I-PER") && continues("I-PER", "I-PER"));
         assert!(continues("PER", "PER") && continues("PER", "I-PER"));
-        assert!(!continues("B-PER", "B-PER") && !continues("I-PER", "I-LOC") && !continues("O", "I-O-"));
+        assert!(
+            !continues("B-PER", "B-PER") && !continues("I-PER", "I-LOC") && !continues("O", "I-O-")
+        );
     }
 
     #[test]

@@ -15,8 +15,9 @@ use proto::{
 use self::entities::{Labelled, Token, aggregate, merge_windows};
 use super::{
     Files, Made, Prepared, Processor, Score, TokenRow, Vectors, Work,
-    encoding::check_texts,
+    labels::Function,
     reader::{self, Reader},
+    texts::check_texts,
     windows::{Frame, Window},
 };
 use crate::{
@@ -65,8 +66,7 @@ impl Options {
             Some("average") => Aggregation::Average,
             Some("max") => Aggregation::Max,
             Some(other) => {
-                let message =
-                    format!("is {other:?}, expected none, simple, first, average or max");
+                let message = format!("is {other:?}, expected none, simple, first, average or max");
                 return Err(Failure::invalid("options.aggregation_strategy", message));
             }
         };
@@ -74,7 +74,8 @@ impl Options {
             let message = "needs another aggregation_strategy than none";
             return Err(Failure::invalid("options.stride", message));
         }
-        let ignored = options.ignore_labels.map_or_else(|| vec![IGNORED.to_owned()], |list| list.items);
+        let ignored =
+            options.ignore_labels.map_or_else(|| vec![IGNORED.to_owned()], |list| list.items);
         Ok(Self { aggregation, ignored, stride: options.stride.map(|stride| stride as usize) })
     }
 }
@@ -229,7 +230,7 @@ impl Shared {
                 };
                 Token {
                     word: if is_unknown { shown } else { word },
-                    scores: reader::softmax(logits.iter().copied()),
+                    scores: Function::Softmax.apply(logits),
                     start,
                     end,
                     is_subword: is_subword && !is_unknown,

@@ -40,13 +40,19 @@ pub enum PickleError {
 
 /// Reads a pickle.
 pub(super) fn run(bytes: &[u8]) -> Result<Values, PickleError> {
+    run_prefix(bytes).map(|(values, _)| values)
+}
+
+/// Reads the pickle that bytes begin with; answers its length too.
+pub(super) fn run_prefix(bytes: &[u8]) -> Result<(Values, usize), PickleError> {
     let mut reader = Reader::new(bytes);
     let mut machine = Machine::default();
     loop {
         match reader.next()? {
             Opcode::Stop => {
                 let root = machine.pop()?;
-                return Ok(Values::new(machine.values, root));
+                let length = bytes.len() - reader.left();
+                return Ok((Values::new(machine.values, root), length));
             }
             opcode => machine.step(opcode)?,
         }
@@ -285,9 +291,13 @@ impl Machine {
     fn storage(&mut self) -> Result<(), PickleError> {
         let id = self.pop()?;
         let parts = self.tuple(id)?;
-        let &[kind, class, key, _location, elements, ..] = parts.as_slice() else {
+        let &[kind, class, key, _location, elements, ref rest @ ..] = parts.as_slice() else {
             return Err(PickleError::Value { expected: "a storage's description" });
         };
+        // A sixth part says that it is a piece of another one, as versions before 0.4 wrote it.
+        if rest.iter().any(|&id| self.values[id] != Value::Other) {
+            return Err(PickleError::Value { expected: "a storage that is no part of another" });
+        }
         if self.text(kind)? != "storage" {
             return Err(PickleError::Value { expected: "a storage" });
         }

@@ -2,12 +2,14 @@
 //!
 //! A newer file is a zip archive: `…/data.pkl` describes the tensors, `…/data/KEY` holds the bytes of a storage. The three parts
 //! that say this (the end of the archive, its directory, `data.pkl`) are a small share of the file, so that ranges of it suffice.
+//! An older file is one pickle after the other, and then the storages ([`legacy`]).
 //! The pickle is read by [`machine`], which knows the few instructions and the few names that describe tensors and refuses all
 //! others. Format: `torch/serialization.py`, `torch/_utils.py`, Python's `pickletools.py`.
 //!
 //! Knows nothing about libtorch.
 
 mod archive;
+mod legacy;
 mod machine;
 mod opcodes;
 mod tensors;
@@ -20,8 +22,9 @@ pub use self::{
     archive::{
         ArchiveError, Directory, END_BYTES, Member, find_directory, is_archive, parse_directory,
     },
+    legacy::{Description, MAGIC_BYTES, is_legacy, parse_legacy},
     machine::PickleError,
-    tensors::{Checkpoint, Dtype, Storage, TensorRecord},
+    tensors::{Checkpoint, Dtype, Place, Storage, TensorRecord},
 };
 
 /// Why a file is no checkpoint.
@@ -53,10 +56,23 @@ pub enum CheckpointError {
     Compressed { storage: String },
     #[error("storage {storage:?} is described in two ways")]
     Ambiguous { storage: String },
+    #[error("storage {storage:?} is listed, but no tensor is on it")]
+    NoTensor { storage: String },
+    #[error("tensor {tensor} would be {bytes} bytes, far more than its storage has")]
+    Expanded { tensor: String, bytes: u64 },
+    #[error("tensor {tensor} is there twice")]
+    NameTwice { tensor: String },
+    #[error("it is no checkpoint that PyTorch wrote")]
+    NotTorch,
 }
 
 /// A larger description is refused before it is read.
 pub const MAX_PICKLE_BYTES: u64 = 64 << 20;
+
+/// What a whole file in memory holds, of either format.
+pub fn parse_file(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
+    if is_archive(bytes) { parse_archive(bytes) } else { parse_legacy(bytes) }
+}
 
 /// What a whole archive in memory holds.
 pub fn parse_archive(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {

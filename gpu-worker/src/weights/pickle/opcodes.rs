@@ -56,6 +56,11 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
+    /// Bytes that were not read yet.
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     fn take(&mut self, count: u64) -> Result<&'a [u8], PickleError> {
         let count = usize::try_from(count).map_err(|_| PickleError::Truncated)?;
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(PickleError::Truncated)?;

@@ -9,6 +9,10 @@ use super::{
 
 /// libtorch's operators work on at most this many dimensions.
 const MAX_DIMENSIONS: usize = 64;
+/// A tensor that shows more bytes than its storage has is refused beyond this.
+const MAX_EXPANDED_BYTES: u64 = 64 << 20;
+/// Names of the dictionary that weights may be in, beside whatever else a training script kept.
+const WRAPPERS: [&str; 2] = ["state_dict.", "model_state_dict."];
 /// How deep the names may be nested: `{"state_dict": {…}}` is a checkpoint too.
 const MAX_DEPTH: usize = 4;
 
@@ -64,6 +68,11 @@ impl Dtype {
         DTYPES.iter().find(|row| row.2 == name).map(|row| row.0)
     }
 
+    /// As PyTorch calls it.
+    pub fn name(self) -> &'static str {
+        DTYPES.iter().find(|row| row.0 == self).map_or("", |row| row.2)
+    }
+
     /// Bytes of one value.
     pub fn bytes(self) -> u64 {
         DTYPES.iter().find(|row| row.0 == self).map_or(1, |row| row.3)
@@ -94,14 +103,47 @@ impl TensorRecord {
     pub fn bytes(&self) -> u64 {
         self.elements() * self.dtype.bytes()
     }
+
+    /// Values from its first to its last, both included.
+    pub fn span(&self) -> u64 {
+        if self.elements() == 0 {
+            return 0;
+        }
+        let steps = self.shape.iter().zip(&self.strides);
+        1 + steps.map(|(&size, &stride)| (size - 1) * stride).sum::<u64>()
+    }
+
+    /// Its values lie one after the other, in order.
+    pub fn is_contiguous(&self) -> bool {
+        let mut expected = 1;
+        let mut dimensions = self.shape.iter().zip(&self.strides).rev();
+        let mut is_next = |(&size, &stride): (&u64, &u64)| {
+            let is_next = size == 1 || stride == expected;
+            expected *= size;
+            is_next
+        };
+        self.elements() == 0 || dimensions.all(&mut is_next)
+    }
 }
 
 /// One storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Storage {
     pub bytes: u64,
-    /// Where the header of its member begins, which [`Member::data_range`] turns into the place of its data.
-    pub header: u64,
+    /// Bytes of one of its values.
+    pub value_bytes: u64,
+    pub place: Place,
+}
+
+/// Where a storage is in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Not found yet.
+    Unknown,
+    /// The header of its member begins here, which [`Member::data_range`] turns into the place of its data.
+    Header(u64),
+    /// Its data begin here.
+    Data(u64),
 }
 
 /// What a file holds.
@@ -116,21 +158,36 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Reads a description and checks it against the archive's members.
     pub fn parse(pickle: &[u8], members: &[Member]) -> Result<Self, CheckpointError> {
-        let values = machine::run(pickle)?;
-        let mut checkpoint = Self::default();
-        let mut left = Visits(1 << 20);
-        checkpoint.collect(&values, values.root, "", MAX_DEPTH, &mut left)?;
-        if checkpoint.tensors.is_empty() {
-            return Err(CheckpointError::NoTensors);
-        }
+        let mut checkpoint = Self::describe(&machine::run(pickle)?)?;
         checkpoint.locate(members)?;
         Ok(checkpoint)
     }
 
-    /// Tensors of which none is another one under a second name.
+    /// The tensors of a description; where their storages are is still to be found.
+    pub(super) fn describe(values: &Values) -> Result<Self, CheckpointError> {
+        let mut checkpoint = Self::default();
+        let mut left = Visits(1 << 20);
+        checkpoint.collect(values, values.root, "", MAX_DEPTH, &mut left)?;
+        if checkpoint.tensors.is_empty() {
+            return Err(CheckpointError::NoTensors);
+        }
+        Ok(checkpoint)
+    }
+
+    /// The weights with their names, without what a training script wrapped them in and what it kept beside them.
+    pub fn weights(&self) -> impl Iterator<Item = (&str, &TensorRecord)> {
+        let is_there =
+            |wrapper: &&&str| self.tensors.iter().any(|tensor| tensor.name.starts_with(**wrapper));
+        let wrapper = WRAPPERS.iter().find(is_there).copied().unwrap_or_default();
+        let inside = move |tensor: &'_ TensorRecord| tensor.name.starts_with(wrapper);
+        let tensors = self.tensors.iter().filter(move |tensor| inside(tensor));
+        tensors.map(move |tensor| (&tensor.name[wrapper.len()..], tensor))
+    }
+
+    /// Weights of which none is another one under a second name.
     pub fn distinct(&self) -> impl Iterator<Item = &TensorRecord> {
         let mut seen = std::collections::HashSet::new();
-        self.tensors.iter().filter(move |tensor| {
+        self.weights().map(|(_, tensor)| tensor).filter(move |tensor| {
             seen.insert((&tensor.storage, tensor.offset, &tensor.shape, &tensor.strides))
         })
     }
@@ -192,13 +249,20 @@ impl Checkpoint {
                 return Err(beyond());
             }
         }
+        // A view that repeats its values costs what it shows once it is read.
+        let bytes = elements.unwrap_or(u64::MAX);
+        if !shape.contains(&0) && bytes > size && bytes > MAX_EXPANDED_BYTES {
+            return Err(CheckpointError::Expanded { tensor: name, bytes });
+        }
         match self.storages.get(&storage.key) {
             Some(known) if known.bytes != size => {
                 return Err(CheckpointError::Ambiguous { storage: storage.key.clone() });
             }
             Some(_) => {}
             None => {
-                self.storages.insert(storage.key.clone(), Storage { bytes: size, header: 0 });
+                let value_bytes = storage.dtype.map_or(1, Dtype::bytes);
+                let known = Storage { bytes: size, value_bytes, place: Place::Unknown };
+                self.storages.insert(storage.key.clone(), known);
             }
         }
         self.tensors.push(TensorRecord {
@@ -228,7 +292,7 @@ impl Checkpoint {
                 let (expected, found) = (storage.bytes, member.bytes);
                 return Err(CheckpointError::StorageSize { storage: key.clone(), expected, found });
             }
-            storage.header = member.header;
+            storage.place = Place::Header(member.header);
         }
         Ok(())
     }

@@ -136,14 +136,10 @@ fn names_types_shapes_and_places_are_read() {
     assert_eq!(names, [("embed.weight", Dtype::F32, 24), ("step", Dtype::I64, 8)]);
     assert_eq!((&found.tensors[0].shape, &found.tensors[0].strides), (&vec![2, 3], &vec![3, 1]));
     let storage = &found.storages["0"];
+    let Place::Header(header) = storage.place else { panic!("in the archive") };
     let size = bytes.len() as u64;
-    let member = Member {
-        name: "m".to_owned(),
-        bytes: storage.bytes,
-        header: storage.header,
-        is_stored: true,
-    };
-    let range = member.data_range(&bytes[storage.header as usize..], size).unwrap();
+    let member = Member { name: "m".to_owned(), bytes: storage.bytes, header, is_stored: true };
+    let range = member.data_range(&bytes[header as usize..], size).unwrap();
     assert_eq!(bytes[range.start as usize..range.end as usize], [7; 24]);
 }
 

@@ -2,6 +2,8 @@
 
 pub mod api;
 pub mod events;
+pub mod hashed;
+pub mod judges;
 pub mod models;
 pub mod program;
 pub mod signals;

@@ -2,15 +2,15 @@
 //! (`integration-tests/writers/make.py`).
 
 use std::{
-    fs::{self, File},
-    io::{BufWriter, Write},
+    fs,
     path::{Path, PathBuf},
 };
 
 use serde_json::{Value, json};
 
 use super::{
-    models::{safetensors_header, write_json},
+    hashed,
+    models::write_json,
     zoo::{self, list},
 };
 
@@ -19,8 +19,6 @@ pub const WRITERS: [&str; 3] = ["summariser", "translator", "instructed"];
 
 /// Tokens of the zoo's tokenizer.
 const N_TOKENS: usize = 886;
-const SEED: u64 = 7;
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// What `make.py` wrote of a model.
 pub fn read(name: &str) -> Value {
@@ -49,47 +47,6 @@ pub fn write(hub: &Path, name: &str) -> String {
         }));
     }
     write_json(&folder.join("tokenizer.json"), &tokenizer);
-    let size = |size: &Value| size.as_u64().expect("a size") as usize;
-    let tensors: Vec<(String, Vec<usize>)> = model["tensors"]
-        .as_object()
-        .expect("an object")
-        .iter()
-        .map(|(name, shape)| (name.clone(), list(shape).iter().map(size).collect()))
-        .collect();
-    let mut file = BufWriter::new(File::create(folder.join("model.safetensors")).expect("a file"));
-    file.write_all(&safetensors_header(&tensors)).expect("written");
-    for (name, shape) in &tensors {
-        for value in values(name, shape) {
-            file.write_all(&value.to_le_bytes()).expect("written");
-        }
-    }
-    file.flush().expect("written");
+    hashed::write(&folder.join("model.safetensors"), &model["tensors"]);
     model_id
-}
-
-/// As `hashed_weights.py`: around 1 for norms, else around 0.
-fn values(name: &str, shape: &[usize]) -> Vec<f32> {
-    let start = fnv1a(name).wrapping_add(SEED.wrapping_mul(GOLDEN));
-    let unit = |step: u64| {
-        let bits = mix(start.wrapping_add(step.wrapping_mul(GOLDEN))) >> 40;
-        (bits as i64 - (1 << 23)) as f32 / (1 << 23) as f32
-    };
-    let scaled = |value: f32| match shape {
-        [_] if name.ends_with("weight") => 1.0 + value * 0.25,
-        [_] => value * 0.125,
-        _ => value * 0.25,
-    };
-    (1..=shape.iter().product::<usize>() as u64).map(|step| scaled(unit(step))).collect()
-}
-
-fn mix(value: u64) -> u64 {
-    let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    value ^ (value >> 31)
-}
-
-fn fnv1a(name: &str) -> u64 {
-    name.bytes().fold(0xCBF2_9CE4_8422_2325, |value, byte| {
-        (value ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3)
-    })
 }

@@ -1,0 +1,97 @@
+//! The table of what equals the reference, `gpu-worker/parity.md`: every fixture has its row. With
+//! `ANYMODEL_WRITE_PARITY=1` it is written anew.
+
+use std::{fmt::Write, fs, path::Path};
+
+use gpu_worker::{layers::Step, models::ModelKind};
+use tch::{Kind, Tensor};
+
+use crate::{
+    causal, encoder,
+    fixture::{Fixture, TOLERANCE, difference},
+    image, seq2seq,
+};
+
+const TITLE: &str = "# What equals the reference
+
+Each row is a small model whose weights are computed from a hash, once by `transformers` and once by this library: float32, CPU,
+eager attention. The figure is the largest absolute difference between the two over all values of an answer; texts are also
+generated greedily, with a cache of keys and values, and the ids must be the same. Names behind the type of a model are
+variants of its config. `cargo test --release --workspace --test parity` checks all of it and much more; with
+`ANYMODEL_WRITE_PARITY=1` it writes this table.
+
+| What it is loaded as | Model | Largest difference | Greedy ids |
+|---|---|---|---|
+";
+
+struct Row {
+    kind: ModelKind,
+    name: String,
+    difference: f64,
+    has_ids: bool,
+}
+
+fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut row = |kind, name: &str, difference, has_ids| {
+        assert!(difference <= TOLERANCE, "{name}: {difference:e}");
+        rows.push(Row { kind, name: name.to_owned(), difference, has_ids });
+    };
+    causal::every_decoder(|case| {
+        let found = case.logits(&[(&case.slot(), 0, case.fixture.expected("long"))]);
+        let difference = difference(&found, case.fixture.expected("long_logits"));
+        row(ModelKind::CausalLm, case.name, difference, true);
+    });
+    seq2seq::every_model(|case| {
+        let source = case.remembered(&case.encode("long"));
+        let target = case.fixture.expected("target");
+        let found = case.logits(&[(&case.slot(), 0, target, &source)]);
+        let difference = difference(&found, case.fixture.expected("long_logits"));
+        row(ModelKind::Seq2SeqLm, case.name, difference, true);
+    });
+    encoder::every_fixture(|name, kind, fixture| {
+        let model = fixture.load(kind, Kind::Float);
+        let ids = fixture.expected("long").unsqueeze(0);
+        let found = encoder::answer(&model, &ids, None, &Step::whole()).select(0, 0);
+        let expected = fixture.expected("single");
+        let (n_found, n_expected) = (found.size()[0], expected.size()[0]);
+        let found = found.narrow(0, n_found - n_expected, n_expected);
+        row(kind, name, difference(&found, expected), false);
+    });
+    for name in image::CLASSIFIERS {
+        let fixture = Fixture::open(name);
+        let model = fixture.image_classifier(Kind::Float);
+        let found: Tensor = model.logits(&image::pixels(&*model), &Step::whole());
+        row(
+            ModelKind::ImageClassifier,
+            name,
+            difference(&found, fixture.expected("logits")),
+            false,
+        );
+    }
+    rows
+}
+
+fn rendered(rows: &[Row]) -> String {
+    let mut text = TITLE.to_owned();
+    for Row { kind, name, difference, has_ids } in rows {
+        let ids = if *has_ids { "equal" } else { "–" };
+        writeln!(text, "| {kind} | `{name}` | {difference:.0e} | {ids} |").unwrap();
+    }
+    text
+}
+
+#[test]
+fn every_model_has_its_row_in_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity.md");
+    let rows = rows();
+    if std::env::var_os("ANYMODEL_WRITE_PARITY").is_some() {
+        fs::write(&path, rendered(&rows)).unwrap();
+    }
+    let table = fs::read_to_string(&path).unwrap();
+    for Row { kind, name, .. } in &rows {
+        assert!(table.contains(&format!("| {kind} | `{name}` |")), "{name} as {kind} has no row");
+    }
+    let n_rows = table.lines().filter(|line| line.contains("| `")).count();
+    assert_eq!(n_rows, rows.len(), "the table has rows of models that are gone");
+}

@@ -13,8 +13,8 @@ use proto::{
 use super::{
     Files, Made, Prepared, Processor, Score, TokenRow, Vectors, Work,
     labels::Function,
-    reader::{self, Reader},
     texts::check_texts,
+    token_reader::{self, TokenReader},
 };
 use crate::{
     failure::{Code, Failure},
@@ -28,7 +28,7 @@ const MAX_MASKS: usize = 64;
 const MAX_ANSWER_BYTES: usize = 8 << 20;
 
 pub fn processor(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
-    let reader = Reader::read(files)?;
+    let reader = TokenReader::read(files)?;
     let Some(mask) = reader.tokenizer.special_id("mask_token") else {
         let message = "the tokenizer has no mask_token, without which nothing can be filled";
         return Err(Failure::new(Code::FormatNotSupported, message).text("field", "mask_token"));
@@ -37,7 +37,7 @@ pub fn processor(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
 }
 
 struct FillMask {
-    reader: Reader,
+    reader: TokenReader,
     mask: u32,
 }
 
@@ -51,9 +51,9 @@ impl Processor for FillMask {
         check_texts("inputs.text", std::slice::from_ref(&text))?;
         let options = options.clone().unwrap_or_default();
         let targets = self.targets(&options)?;
-        let encoding = self.reader.tokenizer.encode(&text, true)?;
+        let encoding = self.reader.encode(&text, None)?;
         if let Some(limit) = self.reader.max_tokens.filter(|&limit| encoding.len() > limit) {
-            return Err(reader::too_long("inputs.text", encoding.len(), limit, ""));
+            return Err(token_reader::too_long("inputs.text", encoding.len(), limit, ""));
         }
         let masks = self.masks(&encoding.ids)?;
         let top_k = top_k(&options, text.len().max(1) * masks.len())?;
@@ -159,7 +159,7 @@ struct Filling {
 
 impl Filling {
     fn finish(&self, made: Made) -> Result<Output, Failure> {
-        let rows = reader::scores(made, [self.masks.len()].into_iter())?;
+        let rows = token_reader::scores(made, [self.masks.len()].into_iter())?;
         let Vectors { values, dim } = &rows[0];
         let masks = self.masks.iter().zip(values.chunks(*dim)).map(|(&mask, logits)| {
             let best = self.best(logits)?;

@@ -17,7 +17,6 @@ mod labels;
 pub mod outbox;
 mod question_answering;
 mod ranks;
-mod reader;
 mod rows;
 mod scoring;
 mod seq2seq;
@@ -26,6 +25,7 @@ pub mod shares;
 mod suitability;
 mod texts;
 mod token_classification;
+mod token_reader;
 mod windows;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};

@@ -10,13 +10,12 @@ use proto::{
     AnswersOutput, ContextAnswer, InferRequest, QuestionAnsweringOptions, QuestionAnsweringRequest,
     infer_request::Input, infer_result::Output,
 };
-use serde_json::Value;
 
 use self::spans::{Ends, Span};
 use super::{
     Files, Prepared, Processor, Score, Vectors, Work,
-    reader::{self, Reader},
     texts::check_texts,
+    token_reader::{self, TokenReader},
     windows::{Frame, Window},
 };
 use crate::{
@@ -39,15 +38,13 @@ const LIMIT_QUESTION_LEN: usize = 1 << 20;
 const CONTEXT: usize = 1;
 
 pub fn processor(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
-    let config = files.json("tokenizer_config.json")?.unwrap_or_default();
-    if config.get("padding_side").and_then(Value::as_str) == Some("left") {
-        let message = "models whose tokenizer pads on the left read the text before the question, which cannot be done yet";
-        return Err(Failure::new(Code::FormatNotSupported, message).text("field", "padding_side"));
-    }
-    Ok(Arc::new(QuestionAnswering(Reader::read(files)?)))
+    Ok(Arc::new(QuestionAnswering(TokenReader::of_windows(
+        files,
+        &["padding_side", "truncation_side"],
+    )?)))
 }
 
-struct QuestionAnswering(Reader);
+struct QuestionAnswering(TokenReader);
 
 /// What becomes of the scores.
 struct Rules {
@@ -91,9 +88,12 @@ impl Processor for QuestionAnswering {
         let question = given("inputs.question", inputs.question)?;
         let context = given("inputs.context", inputs.context)?;
         let (rules, cuts) = self.read_options(&options.clone().unwrap_or_default())?;
-        let encoding = self.0.tokenizer.encode_pair(&question, &context, true)?;
+        let encoding = self.0.encode(&question, Some(&context))?;
         let windows = windows(&encoding, &cuts)?;
-        Reader::check_windows("options.doc_stride", windows.iter().map(|window| window.0.len()))?;
+        TokenReader::check_windows(
+            "options.doc_stride",
+            windows.iter().map(|window| window.0.len()),
+        )?;
         let rows: Vec<_> = windows.iter().map(|window| window.row(&encoding)).collect();
         let prompt_tokens = rows.iter().map(|row| row.ids.len() as u32).sum();
         let context: Vec<char> = context.chars().collect();
@@ -101,7 +101,7 @@ impl Processor for QuestionAnswering {
             work: Work::Score(Score { rows, wanted: Vec::new() }),
             finish: Box::new(move |made| {
                 let lengths: Vec<usize> = windows.iter().map(|window| window.0.len()).collect();
-                let scores = reader::scores(made, lengths.into_iter())?;
+                let scores = token_reader::scores(made, lengths.into_iter())?;
                 let answers = rules.answers(&encoding, &windows, &scores, &context)?;
                 Ok(Output::Answers(AnswersOutput { answers }))
             }),
@@ -203,7 +203,7 @@ impl Rules {
             null = null.min(ends.null);
             for span in ends.best(candidates, self.max_answer_len, |at| at > 0 && is_context(at)) {
                 let (start, end) = self.offsets(encoding, places, span);
-                let answer = reader::part(context, start, end);
+                let answer = token_reader::part(context, start, end);
                 let lowered = answer.to_lowercase();
                 match answers.iter_mut().find(|known| known.answer.to_lowercase() == lowered) {
                     Some(known) => known.score += span.score,

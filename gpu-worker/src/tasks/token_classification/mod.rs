@@ -16,8 +16,8 @@ use self::entities::{Labelled, Token, aggregate, merge_windows};
 use super::{
     Files, Made, Prepared, Processor, Score, TokenRow, Vectors, Work,
     labels::Function,
-    reader::{self, Reader},
     texts::check_texts,
+    token_reader::{self, TokenReader},
     windows::{Frame, Window},
 };
 use crate::{
@@ -31,13 +31,16 @@ const IGNORED: &str = "O";
 
 pub fn processor(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
     let labels = models::labels(files.text("config.json").unwrap_or("{}"))?;
-    Ok(Arc::new(TokenClassification(Arc::new(Shared { reader: Reader::read(files)?, labels }))))
+    Ok(Arc::new(TokenClassification(Arc::new(Shared {
+        reader: TokenReader::of_windows(files, &["truncation_side"])?,
+        labels,
+    }))))
 }
 
 struct TokenClassification(Arc<Shared>);
 
 struct Shared {
-    reader: Reader,
+    reader: TokenReader,
     labels: Vec<String>,
 }
 
@@ -109,7 +112,7 @@ impl Processor for TokenClassification {
             .map(|(at, text)| self.0.text(text, options.stride, &field(at)))
             .collect::<Result<_, _>>()?;
         let windows = texts.iter().flat_map(|text| &text.windows);
-        Reader::check_windows("options.stride", windows.map(|window| window.0.len()))?;
+        TokenReader::check_windows("options.stride", windows.map(|window| window.0.len()))?;
         let rows: Vec<TokenRow> = texts
             .iter()
             .flat_map(|text| text.windows.iter().map(|window| window.row(&text.encoding)))
@@ -127,7 +130,7 @@ impl Processor for TokenClassification {
 
 impl Shared {
     fn text(&self, text: &str, stride: Option<usize>, field: &str) -> Result<Text, Failure> {
-        let encoding = self.reader.tokenizer.encode(text, true)?;
+        let encoding = self.reader.encode(text, None)?;
         if encoding.is_empty() {
             return Err(Failure::invalid(field, "has no tokens"));
         }
@@ -144,7 +147,7 @@ impl Shared {
             }
             (Some(limit), None) if encoding.len() > limit => {
                 let way_out = "; options.stride reads it in windows";
-                return Err(reader::too_long(field, encoding.len(), limit, way_out));
+                return Err(token_reader::too_long(field, encoding.len(), limit, way_out));
             }
             _ => vec![frame.whole()],
         };
@@ -162,7 +165,7 @@ impl Shared {
             .iter()
             .flat_map(|text| text.windows.iter().map(|window| window.0.len()))
             .collect();
-        let mut scores = reader::scores(made, windows.into_iter())?.into_iter();
+        let mut scores = token_reader::scores(made, windows.into_iter())?.into_iter();
         let entity = |found: Labelled| {
             let (entity, entity_group) = match options.aggregation {
                 Aggregation::None => (Some(found.label), None),
@@ -219,14 +222,15 @@ impl Shared {
             .filter(|&(&place, _)| !encoding.special[place])
             .map(|(&place, logits)| {
                 let (id, (start, end)) = (encoding.ids[place], encoding.offsets[place]);
-                let shown = reader::part(&text.chars, start, end);
+                let shown = token_reader::part(&text.chars, start, end);
                 let word = tokenizer.token(id).unwrap_or_default();
                 let is_unknown = Some(id) == unknown;
                 let is_subword = if marks_subwords {
                     word.chars().count() != shown.chars().count()
                 } else {
                     // Without such marks a word is what spaces divide.
-                    start > 0 && !reader::part(&text.chars, start - 1, start + 1).contains(' ')
+                    start > 0
+                        && !token_reader::part(&text.chars, start - 1, start + 1).contains(' ')
                 };
                 Token {
                     word: if is_unknown { shown } else { word },

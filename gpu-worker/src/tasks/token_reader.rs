@@ -2,25 +2,27 @@
 
 use serde_json::Value;
 
-use super::{Files, Made, Vectors};
+use super::{
+    Files, Made, Vectors,
+    scoring::{has_segments, positions},
+};
 use crate::{
     failure::{Code, Failure},
-    text::Tokenizer,
+    text::{Encoding, Tokenizer},
 };
 
 /// Tokens of all windows of a request.
 const MAX_WINDOW_TOKENS: usize = 1 << 22;
 
-/// Models that number a text's positions from behind the padding's number on.
-const BEHIND_PADDING: &[&str] = &["roberta", "xlm-roberta", "camembert", "mpnet"];
-
-pub struct Reader {
+pub struct TokenReader {
     pub tokenizer: Tokenizer,
     /// Most tokens of a text, special ones included, where the repository says so.
     pub max_tokens: Option<usize>,
+    /// Whether the model tells the two texts of a pair apart.
+    has_segments: bool,
 }
 
-impl Reader {
+impl TokenReader {
     pub fn read(files: &Files) -> Result<Self, Failure> {
         let tokenizer = super::tokenizer(files)?;
         if !tokenizer.joins() {
@@ -30,17 +32,38 @@ impl Reader {
             );
         }
         let config = files.json("config.json")?.unwrap_or_default();
-        let number =
-            |name: &str| config.get(name).and_then(Value::as_u64).map(|number| number as usize);
-        let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
-        let unused = if BEHIND_PADDING.contains(&model_type) {
-            number("pad_token_id").unwrap_or(1).saturating_add(1)
-        } else {
-            0
+        let own = files.json("tokenizer_config.json")?.unwrap_or_default();
+        let limits = [positions(&config), tokenizer.model_max_length()];
+        Ok(Self {
+            max_tokens: limits.into_iter().flatten().min(),
+            has_segments: has_segments(&config, &own),
+            tokenizer,
+        })
+    }
+
+    /// For tasks that read long texts in windows, from the beginning on; where one of `sides` is `left`, the reference
+    /// reads them from the end or in another order.
+    pub fn of_windows(files: &Files, sides: &[&str]) -> Result<Self, Failure> {
+        let own = files.json("tokenizer_config.json")?.unwrap_or_default();
+        for &side in sides {
+            if own.get(side).and_then(Value::as_str) == Some("left") {
+                let message =
+                    format!("tokenizer_config.json: {side} = left cannot be done in windows yet");
+                return Err(Failure::new(Code::FormatNotSupported, message).text("field", side));
+            }
+        }
+        Self::read(files)
+    }
+
+    pub fn encode(&self, text: &str, pair: Option<&str>) -> Result<Encoding, Failure> {
+        let mut encoding = match pair {
+            Some(pair) => self.tokenizer.encode_pair(text, pair, true)?,
+            None => self.tokenizer.encode(text, true)?,
         };
-        let positions = number("max_position_embeddings").map(|rows| rows.saturating_sub(unused));
-        let limits = [positions, tokenizer.model_max_length()];
-        Ok(Self { max_tokens: limits.into_iter().flatten().min(), tokenizer })
+        if !self.has_segments {
+            encoding.type_ids.fill(0);
+        }
+        Ok(encoding)
     }
 
     /// Refuses windows that are too many together.

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{
     Files, Made, Vectors,
     scoring::{has_segments, positions},
+    windows::{Frame, Window},
 };
 use crate::{
     failure::{Code, Failure},
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// Tokens of all windows of a request.
-const MAX_WINDOW_TOKENS: usize = 1 << 22;
+const MAX_WINDOW_TOKENS: usize = 1 << 20;
 
 pub struct TokenReader {
     pub tokenizer: Tokenizer,
@@ -66,18 +67,24 @@ impl TokenReader {
         Ok(encoding)
     }
 
-    /// Refuses windows that are too many together.
-    pub fn check_windows(field: &str, tokens: impl Iterator<Item = usize>) -> Result<(), Failure> {
-        let tokens: usize = tokens.sum();
-        if tokens <= MAX_WINDOW_TOKENS {
-            return Ok(());
+    /// Windows of `room` tokens of a text, which share `stride`. `spent` counts the tokens of all windows of a request;
+    /// where they become too many, `field` is at fault.
+    pub fn windows(
+        frame: &Frame,
+        room: usize,
+        stride: usize,
+        spent: &mut usize,
+        field: &str,
+    ) -> Result<Vec<Window>, Failure> {
+        *spent = spent.saturating_add(frame.size(room, stride));
+        if *spent > MAX_WINDOW_TOKENS {
+            let message =
+                format!("makes windows of {spent} tokens, the limit is {MAX_WINDOW_TOKENS}");
+            return Err(Failure::invalid(field, message)
+                .number("tokens", *spent as u64)
+                .number("limit", MAX_WINDOW_TOKENS as u64));
         }
-        let message = format!(
-            "makes windows of {tokens} tokens altogether, the limit is {MAX_WINDOW_TOKENS}"
-        );
-        Err(Failure::invalid(field, message)
-            .number("tokens", tokens as u64)
-            .number("limit", MAX_WINDOW_TOKENS as u64))
+        Ok(frame.windows(room, stride))
     }
 }
 

@@ -53,6 +53,13 @@ impl Frame {
         self.window(0..self.text.len())
     }
 
+    /// Tokens of all these windows together.
+    pub fn size(&self, room: usize, stride: usize) -> usize {
+        let step = room.saturating_sub(stride).max(1);
+        let further = self.text.len().saturating_sub(room).div_ceil(step);
+        (further + 1).saturating_mul(self.around() + room.min(self.text.len()))
+    }
+
     /// Windows of `room` tokens of the text; each shares `stride` of them with the next. `stride` is below `room`.
     pub fn windows(&self, room: usize, stride: usize) -> Vec<Window> {
         let step = room.saturating_sub(stride).max(1);

@@ -229,7 +229,7 @@ fn what_cannot_be_answered_is_refused_by_its_field() {
         (&*long, text, json!({}), "inputs.question", "leaves 0"),
         (why, &*long, json!({"doc_stride": 60}), "options.doc_stride", "a window holds"),
         (why, text, json!({"max_seq_len": 65}), "options.max_seq_len", "1 to 64"),
-        (why, text, json!({"top_k": 0}), "options.top_k", "1 to 1000"),
+        (why, text, json!({"top_k": 0}), "options.top_k", "1 to 100"),
         (why, text, json!({"max_answer_len": 0}), "options.max_answer_len", "1 to 512"),
         (why, text, json!({"max_question_len": 0}), "options.max_question_len", "expected 1"),
     ] {

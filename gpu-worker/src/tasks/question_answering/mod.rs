@@ -4,7 +4,10 @@
 
 mod spans;
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use proto::{
     AnswersOutput, ContextAnswer, InferRequest, QuestionAnsweringOptions, QuestionAnsweringRequest,
@@ -27,7 +30,7 @@ const MAX_SEQ_LEN: usize = 384;
 const DOC_STRIDE: usize = 128;
 const MAX_ANSWER_LEN: usize = 15;
 /// Most answers of a request.
-const LIMIT_TOP_K: usize = 1000;
+const LIMIT_TOP_K: usize = 100;
 /// Most tokens of an answer that may be asked for.
 const LIMIT_ANSWER_LEN: usize = 512;
 /// Most tokens of a window of a model that sets no limit.
@@ -90,10 +93,6 @@ impl Processor for QuestionAnswering {
         let (rules, cuts) = self.read_options(&options.clone().unwrap_or_default())?;
         let encoding = self.0.encode(&question, Some(&context))?;
         let windows = windows(&encoding, &cuts)?;
-        TokenReader::check_windows(
-            "options.doc_stride",
-            windows.iter().map(|window| window.0.len()),
-        )?;
         let rows: Vec<_> = windows.iter().map(|window| window.row(&encoding)).collect();
         let prompt_tokens = rows.iter().map(|row| row.ids.len() as u32).sum();
         let context: Vec<char> = context.chars().collect();
@@ -158,7 +157,7 @@ fn windows(encoding: &Encoding, cuts: &Cuts) -> Result<Vec<Window>, Failure> {
     }
     let stride = cuts.doc_stride.unwrap_or((limit / 2).min(DOC_STRIDE));
     if stride < room {
-        return Ok(frame.windows(room, stride));
+        return TokenReader::windows(&frame, room, stride, &mut 0, "options.doc_stride");
     }
     if room > 0 && cuts.doc_stride.is_some() {
         let message = format!("is {stride}, a window holds {room} tokens of the context");
@@ -188,6 +187,8 @@ impl Rules {
         // Some of them become the same once they are widened to words.
         let candidates = if self.align_to_words { self.top_k * 2 + 10 } else { self.top_k };
         let mut answers: Vec<ContextAnswer> = Vec::new();
+        // Where each answer is, whatever its letters' case.
+        let mut places_of: HashMap<String, usize> = HashMap::new();
         let mut null = f64::INFINITY;
         for (Window(places), scores) in windows.iter().zip(scores) {
             if scores.dim != 2 {
@@ -204,15 +205,17 @@ impl Rules {
             for span in ends.best(candidates, self.max_answer_len, |at| at > 0 && is_context(at)) {
                 let (start, end) = self.offsets(encoding, places, span);
                 let answer = token_reader::part(context, start, end);
-                let lowered = answer.to_lowercase();
-                match answers.iter_mut().find(|known| known.answer.to_lowercase() == lowered) {
-                    Some(known) => known.score += span.score,
-                    None => answers.push(ContextAnswer {
-                        answer,
-                        score: span.score,
-                        start: start as u32,
-                        end: end as u32,
-                    }),
+                match places_of.entry(answer.to_lowercase()) {
+                    Entry::Occupied(place) => answers[*place.get()].score += span.score,
+                    Entry::Vacant(place) => {
+                        place.insert(answers.len());
+                        answers.push(ContextAnswer {
+                            answer,
+                            score: span.score,
+                            start: start as u32,
+                            end: end as u32,
+                        });
+                    }
                 }
             }
         }

@@ -105,14 +105,13 @@ impl Processor for TokenClassification {
         let field = |at: usize| {
             if is_list { format!("inputs.text[{at}]") } else { "inputs.text".to_owned() }
         };
+        let mut spent = 0;
         let texts: Vec<Text> = texts
             .items
             .iter()
             .enumerate()
-            .map(|(at, text)| self.0.text(text, options.stride, &field(at)))
+            .map(|(at, text)| self.0.text(text, options.stride, &mut spent, &field(at)))
             .collect::<Result<_, _>>()?;
-        let windows = texts.iter().flat_map(|text| &text.windows);
-        TokenReader::check_windows("options.stride", windows.map(|window| window.0.len()))?;
         let rows: Vec<TokenRow> = texts
             .iter()
             .flat_map(|text| text.windows.iter().map(|window| window.row(&text.encoding)))
@@ -129,7 +128,13 @@ impl Processor for TokenClassification {
 }
 
 impl Shared {
-    fn text(&self, text: &str, stride: Option<usize>, field: &str) -> Result<Text, Failure> {
+    fn text(
+        &self,
+        text: &str,
+        stride: Option<usize>,
+        spent: &mut usize,
+        field: &str,
+    ) -> Result<Text, Failure> {
         let encoding = self.reader.encode(text, None)?;
         if encoding.is_empty() {
             return Err(Failure::invalid(field, "has no tokens"));
@@ -143,7 +148,7 @@ impl Shared {
                     return Err(Failure::invalid("options.stride", message)
                         .number("limit", room.saturating_sub(1) as u64));
                 }
-                frame.windows(room, stride)
+                TokenReader::windows(&frame, room, stride, spent, "options.stride")?
             }
             (Some(limit), None) if encoding.len() > limit => {
                 let way_out = "; options.stride reads it in windows";

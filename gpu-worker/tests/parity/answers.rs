@@ -252,7 +252,7 @@ fn what_cannot_be_filled_is_refused_by_its_field() {
         (one.into(), json!({"targets": []}), "options.targets", "is empty"),
         (
             one.into(),
-            json!({"targets": ["[CLS]", "LondonLondon"]}),
+            json!({"targets": ["[CLS]", "London"]}),
             "options.targets[1]",
             "tokens, expected one",
         ),

@@ -164,7 +164,7 @@ async fn what_cannot_be_looked_at_is_refused_by_its_field() {
             "options.top_k",
         ),
         (
-            asked("masked", json!({"text": "[MASK]"}), json!({"targets": ["LondonLondon"]})),
+            asked("masked", json!({"text": "[MASK]"}), json!({"targets": ["London"]})),
             "invalid_request",
             "options.targets[0]",
         ),

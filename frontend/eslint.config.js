@@ -18,6 +18,9 @@ const FEATURES = [
   "writing",
   "text-classification",
   "text-ranking",
+  "token-classification",
+  "question-answering",
+  "fill-mask",
 ];
 
 /** Forbids the import of every path that starts with one of `paths`. */

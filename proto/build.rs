@@ -18,10 +18,16 @@ const REQUEST_PARTS: &[&str] = &["ChatMessage"];
 /// Messages that HTTP answers carry as they are. Those of another shape in JSON have their serde in `src/http`.
 const ANSWERS: &[&str] = &[
     "AudioEvent",
+    "ContextAnswer",
     "Device",
     "DeviceBudget",
     "DeviceBytes",
+    "Entities",
+    "Entity",
     "Eviction",
+    "FillMaskOutput",
+    "FilledMask",
+    "FilledToken",
     "GeneratedText",
     "LabelScore",
     "Labels",

@@ -70,7 +70,10 @@ fn media_of(input: &mut Input) -> Vec<&mut Media> {
         | Input::TextRetrieval(_)
         | Input::Text2textGeneration(_)
         | Input::Summarization(_)
-        | Input::Translation(_) => Vec::new(),
+        | Input::Translation(_)
+        | Input::TokenClassification(_)
+        | Input::QuestionAnswering(_)
+        | Input::FillMask(_) => Vec::new(),
     }
 }
 

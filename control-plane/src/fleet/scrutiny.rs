@@ -74,6 +74,9 @@ impl Scrutiny {
                 &["image-classification", "text-classification", "zero-shot-classification"]
             }
             Output::Ranking(_) => &["text-ranking", "text-retrieval"],
+            Output::Entities(_) => &["token-classification"],
+            Output::Answers(_) => &["question-answering"],
+            Output::Filled(_) => &["fill-mask"],
             Output::Seq2seq(_) => &["text2text-generation", "summarization", "translation"],
         };
         if !tasks.contains(&self.task) {
@@ -84,6 +87,9 @@ impl Scrutiny {
             if !embeddings.items.iter().all(|item| is_whole(item.values.len(), item.dim)) {
                 return Err(broken("vectors are cut off"));
             }
+        }
+        if matches!(output, Output::Answers(answers) if answers.answers.is_empty()) {
+            return Err(broken("there is no answer"));
         }
         if output.is_finite() { Ok(()) } else { Err(not_finite()) }
     }

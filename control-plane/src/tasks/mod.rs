@@ -4,15 +4,18 @@
 
 mod feature_extraction;
 mod files;
+mod fill_mask;
 mod image_classification;
 mod intents;
 mod planned;
+mod question_answering;
 mod read;
 mod sentence_similarity;
 mod seq2seq;
 mod text_classification;
 mod text_generation;
 mod text_ranking;
+mod token_classification;
 mod zero_shot_classification;
 
 pub use files::{File, Sent};
@@ -32,6 +35,9 @@ pub const TASKS: &[Task] = &[
     seq2seq::TEXT2TEXT_GENERATION,
     seq2seq::SUMMARIZATION,
     seq2seq::TRANSLATION,
+    token_classification::TASK,
+    question_answering::TASK,
+    fill_mask::TASK,
     feature_extraction::TASK,
     sentence_similarity::TASK,
     text_classification::TASK,
@@ -124,6 +130,9 @@ pub fn seed(input: &Input) -> Option<u64> {
         Input::Translation(request) => request.options.as_ref()?.seed,
         Input::FeatureExtraction(_)
         | Input::SentenceSimilarity(_)
+        | Input::TokenClassification(_)
+        | Input::QuestionAnswering(_)
+        | Input::FillMask(_)
         | Input::TextClassification(_)
         | Input::ZeroShotClassification(_)
         | Input::TextRanking(_)

@@ -36,6 +36,10 @@ export type WrittenText = Schemas["GeneratedText"];
 export type WrittenTexts = Schemas["WrittenTexts"];
 export type LabelsAnswer = Schemas["Labels"];
 export type RankingAnswer = Schemas["RankingOutput"];
+/** What was found in one text. */
+export type EntitiesAnswer = Schemas["Entities"];
+export type QuestionAnswer = Schemas["QuestionAnswer"];
+export type FilledMasks = Schemas["FillMaskOutput"];
 
 export type UnloadAnswer = Schemas["UnloadAnswer"];
 export type SimilarityAnswer = Extract<Schemas["SimilarityAnswer"], { scores: number[] }>;

@@ -4,12 +4,15 @@ import type { ComponentType } from "react";
 
 import type { CatalogueModel } from "@/api/contract";
 import { FeatureExtractionView } from "@/features/feature-extraction/feature-extraction-view";
+import { FillMaskView } from "@/features/fill-mask/fill-mask-view";
 import { ImageClassificationView } from "@/features/image-classification/image-classification-view";
+import { QuestionAnsweringView } from "@/features/question-answering/question-answering-view";
 import { SentenceSimilarityView } from "@/features/sentence-similarity/sentence-similarity-view";
 import { TextClassificationView } from "@/features/text-classification/text-classification-view";
 import { ZeroShotClassificationView } from "@/features/text-classification/zero-shot-view";
 import { TextGenerationView } from "@/features/text-generation/text-generation-view";
 import { TextRankingView, TextRetrievalView } from "@/features/text-ranking/text-ranking-view";
+import { TokenClassificationView } from "@/features/token-classification/token-classification-view";
 import {
   SummarizationView,
   Text2TextGenerationView,
@@ -36,6 +39,9 @@ const TASK_VIEWS: readonly TaskView[] = [
   },
   { task: "text-ranking", label: "Text ranking", View: TextRankingView },
   { task: "text-retrieval", label: "Text retrieval", View: TextRetrievalView },
+  { task: "token-classification", label: "Token classification", View: TokenClassificationView },
+  { task: "question-answering", label: "Question answering", View: QuestionAnsweringView },
+  { task: "fill-mask", label: "Fill-mask", View: FillMaskView },
   { task: "image-classification", label: "Image classification", View: ImageClassificationView },
   { task: "sentence-similarity", label: "Sentence similarity", View: SentenceSimilarityView },
   { task: "feature-extraction", label: "Feature extraction", View: FeatureExtractionView },

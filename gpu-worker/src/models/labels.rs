@@ -34,6 +34,11 @@ impl LabelConfig {
     }
 }
 
+/// The labels of a `config.json`, in the order of the outputs.
+pub fn labels(config: &str) -> Result<Vec<String>, LoadError> {
+    serde_json::from_str::<LabelConfig>(config)?.labels()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -35,6 +35,7 @@ pub use kinds::{
     CausalLm, ImageClassifier, MaskedLm, Model, ModelKind, Seq2SeqLm, SequenceClassifier,
     TextEncoder, TextModel, TokenScorer,
 };
+pub use labels::labels;
 use serde::Deserialize;
 
 use crate::{

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tonic::Status;
 use tracing::{Span, field::Empty};
 
-use super::{EventStream, Shared, departure::Departure};
+use super::{EventStream, Shared, departure::Departure, pool};
 use crate::{
     failure::{Code, Failure},
     lane::LaneHandle,
@@ -100,7 +100,7 @@ pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEve
                     lane.gauges.pace().ended(lane.gauges.jobs.load(Ordering::Acquire) > 1, Instant::now());
                     call.tell(&timing);
                     let finish = call.finish.take().ok_or_else(|| Failure::new(Code::InferenceFailed, "two results"))?;
-                    let output = finish(made)?;
+                    let output = within(deadline, pool::finish(&shared, call.task, finish, made)).await?;
                     lease.served(None);
                     shared.residencies.counters().requests.fetch_add(1, Ordering::Relaxed);
                     let metadata = call.metadata(&residency, timing);
@@ -176,7 +176,7 @@ impl Call {
         let (priority, waits) = (request.priority, request.wait.unwrap_or(true));
         let tenant = Tenant::from(request.tenant.as_str());
         let Prepared { work, finish, prompt_tokens, seed } =
-            prepare_in_pool(shared, &facts, task, request).await?;
+            pool::prepare(shared, &facts, task, request).await?;
         Ok(Self {
             facts,
             task,
@@ -305,27 +305,6 @@ impl Call {
     }
 }
 
-/// Runs the task's processor in the bounded CPU pool.
-async fn prepare_in_pool(
-    shared: &Arc<Shared>,
-    facts: &Arc<Facts>,
-    task: &'static tasks::Task,
-    request: InferRequest,
-) -> Result<Prepared, Failure> {
-    let _permit = shared
-        .prepare
-        .acquire()
-        .await
-        .map_err(|_| Failure::new(Code::Draining, "the worker stops"))?;
-    let (facts, span) = (Arc::clone(facts), Span::current());
-    let prepare = move || span.in_scope(|| facts.processor(task)?.prepare(&request));
-    let prepared = tokio::task::spawn_blocking(prepare).await;
-    prepared.map_err(|error| {
-        tracing::error!(%error, task = task.id, "preparing a request panicked");
-        Failure::new(Code::InferenceFailed, "the input could not be prepared")
-    })?
-}
-
 /// Puts the bytes of blobs where the request names them.
 fn resolve_media(request: &mut InferRequest, shared: &Shared) -> Result<(), Failure> {
     let media: Option<&mut Media> = match &mut request.input {
@@ -342,7 +321,10 @@ fn resolve_media(request: &mut InferRequest, shared: &Shared) -> Result<(), Fail
             | Input::TextRetrieval(_)
             | Input::Text2textGeneration(_)
             | Input::Summarization(_)
-            | Input::Translation(_),
+            | Input::Translation(_)
+            | Input::TokenClassification(_)
+            | Input::QuestionAnswering(_)
+            | Input::FillMask(_),
         )
         | None => None,
     };

@@ -7,6 +7,7 @@ mod departure;
 mod infer;
 mod load;
 mod plan;
+mod pool;
 mod status;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};

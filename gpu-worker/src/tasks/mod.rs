@@ -9,11 +9,13 @@ mod distribution;
 mod encoding;
 mod failures;
 mod fair_queue;
+mod fill_mask;
 mod generation;
 mod image_classification;
 mod job;
 mod labels;
 pub mod outbox;
+mod question_answering;
 mod ranks;
 mod rows;
 mod scoring;
@@ -22,6 +24,9 @@ mod shape;
 pub mod shares;
 mod suitability;
 mod texts;
+mod token_classification;
+mod token_reader;
+mod windows;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -64,6 +69,17 @@ pub const TASKS: &[Task] = &[
     },
     Task { id: "summarization", kind: ModelKind::Seq2SeqLm, processor: seq2seq::summarization },
     Task { id: "translation", kind: ModelKind::Seq2SeqLm, processor: seq2seq::translation },
+    Task {
+        id: "token-classification",
+        kind: ModelKind::TokenClassifier,
+        processor: token_classification::processor,
+    },
+    Task {
+        id: "question-answering",
+        kind: ModelKind::QuestionAnswerer,
+        processor: question_answering::processor,
+    },
+    Task { id: "fill-mask", kind: ModelKind::MaskedLm, processor: fill_mask::processor },
     Task {
         id: "feature-extraction",
         kind: ModelKind::TextEncoder,
@@ -117,6 +133,9 @@ pub fn of_input(request: &InferRequest) -> Option<&'static str> {
         Input::ZeroShotClassification(_) => "zero-shot-classification",
         Input::TextRanking(_) => "text-ranking",
         Input::TextRetrieval(_) => "text-retrieval",
+        Input::TokenClassification(_) => "token-classification",
+        Input::QuestionAnswering(_) => "question-answering",
+        Input::FillMask(_) => "fill-mask",
         Input::Text2textGeneration(_) => "text2text-generation",
         Input::Summarization(_) => "summarization",
         Input::Translation(_) => "translation",

@@ -6,6 +6,7 @@ mod decoding_config;
 mod detokenizer;
 mod generation_config;
 mod literal;
+mod pieces;
 mod plain;
 mod python_json;
 mod sentencepiece;

@@ -31,6 +31,8 @@ pub struct Encoding {
     pub special: Vec<bool>,
     /// Which of the texts the token came from; none for tokens that were put in.
     pub sequence: Vec<Option<usize>>,
+    /// The word of its text that the token belongs to, where the tokenizer knows words.
+    pub words: Vec<Option<u32>>,
 }
 
 impl Encoding {
@@ -50,6 +52,7 @@ impl Encoding {
             offsets: encoding.get_offsets().to_vec(),
             special: encoding.get_special_tokens_mask().iter().map(|&flag| flag != 0).collect(),
             sequence: encoding.get_sequence_ids(),
+            words: encoding.get_word_ids().to_vec(),
         }
     }
 }
@@ -260,6 +263,14 @@ impl Tokenizer {
         match &self.inner.engine {
             Engine::Library(library) => library.get_vocab_size(true),
             Engine::Plain(plain) => plain.vocab_size(),
+        }
+    }
+
+    /// None for a class that the library cannot stand for.
+    pub(super) fn library(&self) -> Option<&tokenizers::Tokenizer> {
+        match &self.inner.engine {
+            Engine::Library(library) => Some(library),
+            Engine::Plain(_) => None,
         }
     }
 

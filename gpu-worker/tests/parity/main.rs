@@ -5,6 +5,7 @@
 // Every function here is test code, though the lint only knows those marked so.
 #![allow(clippy::unwrap_used)]
 
+mod answers;
 mod beams;
 mod causal;
 mod encoder;

@@ -21,6 +21,7 @@ mod grpc_limits;
 mod harness;
 mod judging;
 mod kept;
+mod looking_at_tokens;
 mod memory;
 mod observing;
 mod older_files;

@@ -3,9 +3,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::{EntitiesAnswer, QuestionAnswer};
 use crate::{
-    ChatMessage, Embedding, EmbeddingOutput, GeneratedText, Labels, LabelsOutput, RankingOutput,
-    Seq2SeqOutput, Seq2SeqTexts, SimilarityOutput, TextOutput, infer_result::Output,
+    ChatMessage, Embedding, EmbeddingOutput, FillMaskOutput, GeneratedText, Labels, LabelsOutput,
+    RankingOutput, Seq2SeqOutput, Seq2SeqTexts, SimilarityOutput, TextOutput, infer_result::Output,
 };
 
 /// What a task made; the shape goes by the task.
@@ -24,6 +25,12 @@ pub enum TaskOutput {
     Ranking(RankingOutput),
     /// `text2text-generation`, `summarization`, `translation`
     Written(WrittenAnswer),
+    /// `token-classification`
+    Entities(EntitiesAnswer),
+    /// `question-answering`
+    Question(QuestionAnswer),
+    /// `fill-mask`
+    Filled(FillMaskOutput),
 }
 
 impl From<Output> for TaskOutput {
@@ -35,6 +42,9 @@ impl From<Output> for TaskOutput {
             Output::Labels(output) => Self::Labels(output.into()),
             Output::Ranking(output) => Self::Ranking(output),
             Output::Seq2seq(output) => Self::Written(output.into()),
+            Output::Entities(output) => Self::Entities(output.into()),
+            Output::Answers(output) => Self::Question(output.into()),
+            Output::Filled(output) => Self::Filled(output),
         }
     }
 }
@@ -57,6 +67,17 @@ impl Output {
             Self::Seq2seq(output) => {
                 output.items.iter().flat_map(|item| &item.choices).all(text_is_finite)
             }
+            Self::Entities(output) => output
+                .items
+                .iter()
+                .flat_map(|item| &item.entities)
+                .all(|entity| entity.score.is_finite()),
+            Self::Answers(output) => output.answers.iter().all(|answer| answer.score.is_finite()),
+            Self::Filled(output) => output
+                .masks
+                .iter()
+                .flat_map(|mask| &mask.predictions)
+                .all(|filled| filled.score.is_finite()),
         }
     }
 }
@@ -256,7 +277,7 @@ impl From<Seq2SeqOutput> for WrittenAnswer {
 }
 
 /// The only item where the input was no list; else all of them.
-fn one_or_batch<T>(mut items: Vec<T>, is_list: bool) -> Result<T, Vec<T>> {
+pub(super) fn one_or_batch<T>(mut items: Vec<T>, is_list: bool) -> Result<T, Vec<T>> {
     if is_list || items.len() != 1 {
         return Err(items);
     }

@@ -7,9 +7,11 @@ mod fields;
 mod inputs;
 mod media;
 mod states;
+mod token_answers;
 
 pub use answers::{
     EmbeddingAnswer, LabelsAnswer, SimilarityAnswer, TaskOutput, TextAnswer, TextChoice,
     WrittenAnswer, WrittenTexts,
 };
 pub use fields::fields_of;
+pub use token_answers::{EntitiesAnswer, QuestionAnswer};

@@ -211,6 +211,7 @@ mod tests {
             type_ids: vec![0; 5],
             offsets: vec![(0, 0); 5],
             sequence: vec![None; 5],
+            words: vec![None; 5],
             special,
         };
         assert_eq!(cut(encoding, 3).ids, [101, 1, 102]);

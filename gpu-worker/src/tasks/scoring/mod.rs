@@ -10,6 +10,7 @@ pub use self::{
     classification::text_classification,
     pipeline::{Scorer, ScoringPipeline},
     ranking::text_ranking,
+    reader::{has_segments, positions},
     zero_shot::zero_shot_classification,
 };
 use super::{Made, Vectors};

@@ -55,8 +55,6 @@ impl Reader {
                     .text("file", "tokenizer_config.json"));
             }
         };
-        let names = own.get("model_input_names").and_then(Value::as_array);
-        let is_given = names.is_none_or(|names| names.iter().any(|name| name == "token_type_ids"));
         let limits = [
             number(&sentences, "max_seq_length"),
             positions(&config),
@@ -65,7 +63,7 @@ impl Reader {
         Ok(Self {
             max_tokens: limits.into_iter().flatten().min(),
             cuts_beginning,
-            has_segments: is_given && number(&config, "type_vocab_size") != Some(1),
+            has_segments: has_segments(&config, &own),
             tokenizer,
         })
     }
@@ -107,8 +105,15 @@ fn number(value: &Value, name: &str) -> Option<usize> {
     value.get(name).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok())
 }
 
+/// Whether the model tells the two texts of a pair apart, by its config and its tokenizer's.
+pub fn has_segments(config: &Value, tokenizer_config: &Value) -> bool {
+    let names = tokenizer_config.get("model_input_names").and_then(Value::as_array);
+    let is_given = names.is_none_or(|names| names.iter().any(|name| name == "token_type_ids"));
+    is_given && number(config, "type_vocab_size") != Some(1)
+}
+
 /// Tokens that the positions of the config suffice for.
-fn positions(config: &Value) -> Option<usize> {
+pub fn positions(config: &Value) -> Option<usize> {
     let rows = number(config, "max_position_embeddings")?;
     let counts_from = match config.get("model_type").and_then(Value::as_str) {
         // Their positions begin behind that of the padding.
@@ -189,6 +194,7 @@ mod tests {
             type_ids: vec![0; n],
             offsets: vec![(0, 0); n],
             special: sequence.iter().map(Option::is_none).collect(),
+            words: vec![None; n],
             sequence,
         }
     }

@@ -136,6 +136,7 @@ impl PlainTokenizer {
             encoding.offsets.push((0, 0));
             encoding.special.push(true);
             encoding.sequence.push(None);
+            encoding.words.push(None);
         }
     }
 
@@ -161,6 +162,7 @@ impl PlainTokenizer {
         encoding.offsets.push(at);
         encoding.special.push(false);
         encoding.sequence.push(Some(sequence));
+        encoding.words.push(None);
     }
 
     /// Pieces with their bytes in the text.

@@ -39,8 +39,16 @@ async fn a_victim_that_changed_is_decided_again_three_times() {
     let attempts: Vec<u32> = worker.infers().iter().map(|infer| infer.attempt).collect();
     assert_eq!(attempts, [1, 2, 3]);
 
+    // Then it waits for a change, unless it would rather not.
+    worker.script(|script| {
+        script.infers.extend((0..4).map(|_| [changed()].into()));
+        script.infers.push_back([started(), text("a")].into());
+    });
+    assert_eq!(server.infer(&story("org/model")).await.status.as_u16(), 200);
     worker.script(|script| script.infers.extend((0..4).map(|_| [changed()].into())));
-    let given_up = server.infer(&story("org/model")).await;
+    let mut impatient = story("org/model");
+    impatient["run"] = json!({"wait": false});
+    let given_up = server.infer(&impatient).await;
     assert_eq!((given_up.status.as_u16(), given_up.code().as_str()), (503, "no_room"));
 }
 

@@ -153,7 +153,9 @@ async fn a_repository_is_resident_as_every_kind_that_is_asked_for() {
     let path = "/api/models/feature-extraction/judges/mood";
     let left = api.delete(path).await.ok();
     assert_eq!(left["unloaded"][0]["weights_kept"], true, "text-retrieval still uses it: {left}");
+    let mut events = api.status_stream().await;
     api.delete("/api/models/text-retrieval/judges/mood").await.ok();
+    events.find("model_gone", |model| model["model_id"] == "judges/mood").await;
     let status = api.models().await;
     assert_eq!(status.len(), 1);
     assert_eq!(status[0]["kind"], "sequence_classifier");

@@ -45,15 +45,16 @@ async fn a_worker_killed_while_it_loads_costs_its_waiters_one_more_load() {
     let api = system.api();
     let mut stream = api.stream(&ask("it/large", 2)).await;
     stream.until("loading").await;
-    let model = api.model("it/large").await.expect("it is being loaded");
+    let model = api.until_model("it/large").await;
     let workers = system.workers().await;
     let loader = worker_of(&workers, model["worker"].as_str().expect("a name"));
     signals::kill(loader["pid"].as_u64().expect("a process id") as u32);
     // The same request, on the other worker, without a word of the death.
     let done = stream.until("done").await.data;
     assert_eq!(done["tokens"], 2);
-    let model = api.models().await.into_iter().find(|model| model["status"] == "ready");
-    assert_ne!(model.expect("it is ready")["worker"], loader["id"]);
+    let ready = |model: &&Value| model["status"] == "ready";
+    let models = api.until_models("it is ready", |models| models.iter().any(|m| ready(&m))).await;
+    assert_ne!(models.iter().find(ready).expect("it is ready")["worker"], loader["id"]);
 }
 
 #[tokio::test]
@@ -70,7 +71,7 @@ async fn a_death_in_the_middle_of_answers_is_seen_at_once_and_hurts_nobody_elsew
         let model = models.iter().find(|model| model["model_id"] == id).expect("it is there");
         model["worker"].as_str().expect("a name").to_owned()
     };
-    let models = api.models().await;
+    let models = api.until_models("both are there", |models| models.len() == 2).await;
     let (victim, survivor) = (on(&models, "it/slow"), on(&models, "it/other"));
     assert_ne!(victim, survivor);
     let workers = system.workers().await;

@@ -19,7 +19,7 @@ async fn a_stopped_worker_is_suspected_then_given_up_and_taken_back_when_it_wake
     let api = system.api();
     let mut stream = api.stream(&ask(1500)).await;
     stream.until("token").await;
-    let holder = api.model("it/slow").await.expect("it is there")["worker"].clone();
+    let holder = api.until_model("it/slow").await["worker"].clone();
     let link = |workers: &[Value]| {
         let worker = workers.iter().find(|worker| worker["id"] == holder).expect("it is known");
         (worker["link"].clone(), worker["incarnation"].clone(), worker["pid"].clone())

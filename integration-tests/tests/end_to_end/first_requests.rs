@@ -33,7 +33,7 @@ async fn a_thousand_simultaneous_first_requests_load_once() {
     println!("{answered} of {MANY} were answered, the others sent away with Retry-After");
     // As many as a lane's queue holds, at least.
     assert!(answered >= 256, "{answered}");
-    let models = api.models().await;
+    let models = api.until_models("the load is told", |models| !models.is_empty()).await;
     assert_eq!(models.len(), 1, "{models:?}");
     assert_eq!(models[0]["residency_id"], "r1", "it was loaded more than once");
 }
@@ -74,12 +74,8 @@ async fn when_the_last_waiter_goes_the_load_is_given_up_and_the_next_one_moves_u
     })
     .await;
     last.until("done").await;
-    let gone = async {
-        while api.models().await.len() > 1 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    crate::harness::within("the end of the loads that nobody wants", gone).await;
-    let models = api.models().await;
-    assert_eq!(models[0]["model_id"], "it/d");
+    api.until_models("the loads that nobody wants have ended", |models| {
+        models.len() == 1 && models[0]["model_id"] == "it/d"
+    })
+    .await;
 }

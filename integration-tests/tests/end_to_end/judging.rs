@@ -136,11 +136,14 @@ async fn a_repository_is_resident_as_every_kind_that_is_asked_for() {
     let vector = api.output(&asked("feature-extraction")).await;
     assert_eq!(numbers(&vector["embedding"]).len(), 32);
     assert_eq!(list(&labels["predictions"]).len(), 3);
-    let status = api.models().await;
-    let mut kinds: Vec<&str> =
-        status.iter().map(|model| model["kind"].as_str().expect("a kind")).collect();
-    kinds.sort_unstable();
-    assert_eq!(kinds, ["sequence_classifier", "text_encoder"]);
+    let kinds = |models: &[Value]| {
+        let mut kinds: Vec<String> =
+            models.iter().map(|model| model["kind"].as_str().expect("a kind").into()).collect();
+        kinds.sort_unstable();
+        kinds
+    };
+    let both = ["sequence_classifier", "text_encoder"];
+    api.until_models("both kinds", |models| kinds(models) == both).await;
     // Both stay, so that neither task loads anything again.
     for task in ["text-classification", "feature-extraction", "text-retrieval"] {
         let mut asked = asked(task);
@@ -153,12 +156,8 @@ async fn a_repository_is_resident_as_every_kind_that_is_asked_for() {
     let path = "/api/models/feature-extraction/judges/mood";
     let left = api.delete(path).await.ok();
     assert_eq!(left["unloaded"][0]["weights_kept"], true, "text-retrieval still uses it: {left}");
-    let mut events = api.status_stream().await;
     api.delete("/api/models/text-retrieval/judges/mood").await.ok();
-    events.find("model_gone", |model| model["model_id"] == "judges/mood").await;
-    let status = api.models().await;
-    assert_eq!(status.len(), 1);
-    assert_eq!(status[0]["kind"], "sequence_classifier");
+    api.until_models("one kind", |models| kinds(models) == ["sequence_classifier"]).await;
 }
 
 #[tokio::test]

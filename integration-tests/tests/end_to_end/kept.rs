@@ -58,7 +58,7 @@ async fn a_killed_workers_successor_knows_its_pins_budget_and_evictions() {
         (&json!("it/b"), &json!("unload"))
     );
     api.infer(&ask("it/a", "Once")).await.ok();
-    let model = api.model("it/a").await.expect("it was loaded");
+    let model = api.until_model("it/a").await;
     assert_eq!((&model["pinned"], &model["keep_alive_s"]), (&json!(true), &json!(-1.0)), "{model}");
 }
 
@@ -101,13 +101,13 @@ async fn what_steps_needed_takes_the_place_of_the_estimate_and_is_known_after_a_
     // A prompt that fills a step.
     api.infer(&ask("it/b", &"Once upon a time there was a red circle. ".repeat(30))).await.ok();
     // The answer may come before the status that tells what it cost.
-    let mut model = api.model("it/b").await.expect("it is there");
+    let mut model = api.until_model("it/b").await;
     for _ in 0..100 {
         if model["learned"]["workspace_bytes"].is_u64() {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        model = api.model("it/b").await.expect("it is there");
+        model = api.until_model("it/b").await;
     }
     let learned = &model["learned"];
     let workspace = learned["workspace_bytes"].as_u64().unwrap_or_else(|| panic!("{model}"));

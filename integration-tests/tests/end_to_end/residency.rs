@@ -85,7 +85,7 @@ async fn memory_comes_back_with_an_unload() {
     let mut status = api.status_stream().await;
     api.infer(&tokens("it/large", 1)).await.ok();
     status.find("model", |model| model["status"] == "ready" && model["in_flight"] == 0).await;
-    let loaded = api.model("it/large").await.expect("it is there");
+    let loaded = api.until_model("it/large").await;
     let weights = loaded["bytes"]["weights"].as_u64().expect("bytes");
     assert!(weights > 100_000_000, "{loaded}");
     let released = api.post("/api/models/unload", &json!({"model_id": "it/large"})).await.ok();

@@ -87,7 +87,28 @@ impl Api {
         status["models"].as_array().expect("a list").clone()
     }
 
-    /// The status of this model, if it is there.
+    /// Waits until the models are as described: a worker tells its status beside its answers, not within them.
+    pub async fn until_models(&self, what: &str, holds: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let become_so = async {
+            loop {
+                let models = self.models().await;
+                if holds(&models) {
+                    return models;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within(what, become_so).await
+    }
+
+    /// The status of this model, as soon as it is there.
+    pub async fn until_model(&self, model_id: &str) -> Value {
+        let is_it = |model: &Value| model["model_id"] == model_id;
+        let models = self.until_models(model_id, |models| models.iter().any(is_it)).await;
+        models.into_iter().find(is_it).expect("it is there")
+    }
+
+    /// The status of this model, if it is there now.
     pub async fn model(&self, model_id: &str) -> Option<Value> {
         self.models().await.into_iter().find(|model| model["model_id"] == model_id)
     }

@@ -3,7 +3,7 @@
 # at a higher priority than others. Arguments: rounds (5), seconds of a window (6).
 set -eu
 cd "$(dirname "$0")/../.."
-cargo build --release -p gpu-worker --example lanes
+cargo build --release --workspace --example lanes
 program="${CARGO_TARGET_DIR:-target}/release/examples/lanes"
 table=$(mktemp)
 trap 'rm -f "$table"' EXIT

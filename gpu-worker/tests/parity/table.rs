@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 
 use crate::{
     causal, encoder,
-    fixture::{Fixture, TOLERANCE, difference},
+    fixture::{Fixture, assert_close, difference},
     image, seq2seq,
 };
 
@@ -33,21 +33,22 @@ struct Row {
 
 fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
-    let mut row = |kind, name: &str, difference, has_ids| {
-        assert!(difference <= TOLERANCE, "{name}: {difference:e}");
+    let mut row = |kind, name: &str, found: &Tensor, expected: &Tensor, has_ids| {
+        assert_close(found, expected, name);
+        let difference = difference(found, expected);
         rows.push(Row { kind, name: name.to_owned(), difference, has_ids });
     };
     causal::every_decoder(|case| {
         let found = case.logits(&[(&case.slot(), 0, case.fixture.expected("long"))]);
-        let difference = difference(&found, case.fixture.expected("long_logits"));
-        row(ModelKind::CausalLm, case.name, difference, true);
+        let expected = case.fixture.expected("long_logits");
+        row(ModelKind::CausalLm, case.name, &found, expected, true);
     });
     seq2seq::every_model(|case| {
         let source = case.remembered(&case.encode("long"));
         let target = case.fixture.expected("target");
         let found = case.logits(&[(&case.slot(), 0, target, &source)]);
-        let difference = difference(&found, case.fixture.expected("long_logits"));
-        row(ModelKind::Seq2SeqLm, case.name, difference, true);
+        let expected = case.fixture.expected("long_logits");
+        row(ModelKind::Seq2SeqLm, case.name, &found, expected, true);
     });
     encoder::every_fixture(|name, kind, fixture| {
         let model = fixture.load(kind, Kind::Float);
@@ -56,18 +57,13 @@ fn rows() -> Vec<Row> {
         let expected = fixture.expected("single");
         let (n_found, n_expected) = (found.size()[0], expected.size()[0]);
         let found = found.narrow(0, n_found - n_expected, n_expected);
-        row(kind, name, difference(&found, expected), false);
+        row(kind, name, &found, expected, false);
     });
     for name in image::CLASSIFIERS {
         let fixture = Fixture::open(name);
         let model = fixture.image_classifier(Kind::Float);
         let found: Tensor = model.logits(&image::pixels(&*model), &Step::whole());
-        row(
-            ModelKind::ImageClassifier,
-            name,
-            difference(&found, fixture.expected("logits")),
-            false,
-        );
+        row(ModelKind::ImageClassifier, name, &found, fixture.expected("logits"), false);
     }
     rows
 }

@@ -3,7 +3,7 @@
 # are taken from there. The archive is target/gpu-bundle.tar.gz.
 set -eu
 cd "$(dirname "$0")/.."
-cargo build --release -p gpu-worker --bins
+cargo build --release --workspace --bins
 bundle=target/gpu-bundle
 rm -rf "$bundle"
 mkdir -p "$bundle"

@@ -1,6 +1,6 @@
 //! Classes with `vocab.json` and `merges.txt`, whose tokens spell bytes.
 //!
-//! Reference: `transformers/models/{gpt2,roberta,gpt_neox,qwen2,deberta}/tokenization_*.py`.
+//! Reference: `transformers/models/{gpt2,roberta,gpt_neox,qwen2,deberta,clip}/tokenization_*.py`.
 
 use serde_json::{Value, json};
 use tokenizers::models::bpe::BPE;
@@ -43,6 +43,45 @@ pub(super) fn qwen2(settings: &Settings, files: Files<'_>) -> Result<Recipe, Tex
     let flags = Ends::Flags { bos: false, eos: false };
     let mut recipe = build(settings, files, flags, steps, &defaults)?;
     recipe.plain_specials = true;
+    Ok(recipe)
+}
+
+/// CLIP: lower case, a mark at the end of every word.
+pub(super) fn clip(settings: &Settings, files: Files<'_>) -> Result<Recipe, TextError> {
+    const WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+    const SUFFIX: &str = "</w>";
+    // Of spaces at the ends of a decoded text.
+    const EVERY: usize = 1 << 20;
+    let (start, end) = ("<|startoftext|>", "<|endoftext|>");
+    let defaults =
+        [("bos_token", start), ("eos_token", end), ("unk_token", end), ("pad_token", end)];
+    let ends = Ends::Roberta {
+        cls: settings.content("bos_token", start)?,
+        sep: settings.content("eos_token", end)?,
+        trim_offsets: false,
+        add_prefix_space: false,
+    };
+    let normalizer = json!({"type": "Sequence", "normalizers": [
+        {"type": "NFC"},
+        {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+        {"type": "Lowercase"},
+    ]});
+    let pre_tokenizer = json!({"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": WORDS}, "behavior": "Removed", "invert": true},
+        byte_level(false, true),
+    ]});
+    let decoder = json!({"type": "Sequence", "decoders": [
+        byte_level(true, true),
+        {"type": "Replace", "pattern": {"String": SUFFIX}, "content": " "},
+        {"type": "Strip", "content": " ", "start": EVERY, "stop": EVERY},
+    ]});
+    let model: BPE = vocabulary::merges(files, SUFFIX)?
+        .unk_token(settings.content("unk_token", end)?)
+        .build()
+        .map_err(unusable)?;
+    let recipe = Recipe::new(model, ends).steps(normalizer, pre_tokenizer, decoder)?;
+    let mut recipe = recipe.roles(settings, &defaults)?;
+    recipe.extra = settings.extra(settings.additional().unwrap_or_default());
     Ok(recipe)
 }
 
@@ -115,11 +154,7 @@ fn build(
             value: errors.to_owned(),
         });
     }
-    let model: BPE = vocabulary::merges(files)?
-        .continuing_subword_prefix(String::new())
-        .end_of_word_suffix(String::new())
-        .build()
-        .map_err(unusable)?;
+    let model: BPE = vocabulary::merges(files, "")?.build().map_err(unusable)?;
     let decoder = byte_level(true, true);
     let recipe = Recipe::new(model, ends).steps(normalizer, pre_tokenizer, decoder)?;
     let mut recipe = recipe.roles(settings, defaults)?;

@@ -35,10 +35,11 @@ pub(in crate::text) enum Plain {
 const ANY: &str = "TokenizersBackend";
 
 /// Classes by their names, `Fast` left out.
-const CLASSES: [(&str, Class); 32] = [
+const CLASSES: [(&str, Class); 33] = [
     ("AlbertTokenizer", Class::Library(scored_pieces::albert)),
     ("BartTokenizer", Class::Library(byte_level::roberta)),
     ("BertTokenizer", Class::Library(word_piece::bert)),
+    ("CLIPTokenizer", Class::Library(byte_level::clip)),
     ("CamembertTokenizer", Class::Library(scored_pieces::camembert)),
     ("ConvBertTokenizer", Class::Library(word_piece::bert)),
     ("DebertaTokenizer", Class::Library(byte_level::deberta)),
@@ -71,11 +72,13 @@ const CLASSES: [(&str, Class); 32] = [
 ];
 
 /// The class of a `model_type`, where no file names one, and against which one that is named is held.
-const OF_MODELS: [(&str, &str); 66] = [
+const OF_MODELS: [(&str, &str); 68] = [
     ("albert", "AlbertTokenizer"),
     ("bart", "RobertaTokenizer"),
     ("bert", "BertTokenizer"),
     ("camembert", "CamembertTokenizer"),
+    ("clip", "CLIPTokenizer"),
+    ("clip_text_model", "CLIPTokenizer"),
     ("convbert", "BertTokenizer"),
     ("data2vec-text", "RobertaTokenizer"),
     ("deberta", "DebertaTokenizer"),

@@ -51,8 +51,8 @@ pub(in crate::text) fn ids(
     tokens.iter().map(id).collect()
 }
 
-/// `vocab.json` with `merges.txt`; the options of the class are still to be set.
-pub(super) fn merges(files: Files<'_>) -> Result<BpeBuilder, TextError> {
+/// `vocab.json` with `merges.txt`; `suffix` marks the ends of words.
+pub(super) fn merges(files: Files<'_>, suffix: &str) -> Result<BpeBuilder, TextError> {
     const FILE: &str = "merges.txt";
     let vocab = ids(files, "vocab.json")?;
     needed(files, FILE)?;
@@ -67,7 +67,8 @@ pub(super) fn merges(files: Files<'_>) -> Result<BpeBuilder, TextError> {
         })?;
         merges.push((left.to_owned(), right.to_owned()));
     }
-    bpe(vocab.into_iter().collect(), merges)
+    let builder = bpe(vocab.into_iter().collect(), merges)?;
+    Ok(builder.continuing_subword_prefix(String::new()).end_of_word_suffix(suffix.to_owned()))
 }
 
 /// A builder whose merges all lead to tokens: the library trusts them.

@@ -1,7 +1,5 @@
 //! A thousand first requests at once, and waiting ones that go away.
 
-use std::time::Duration;
-
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 

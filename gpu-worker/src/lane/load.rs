@@ -1,6 +1,6 @@
 //! Loading, inside the lane: open the checkpoint, build the model, touch its pages, attach the pipelines.
 
-use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc};
 
 use tch::{Device, Kind};
 
@@ -8,7 +8,7 @@ use crate::{
     failure::{Code, Failure},
     models::{self, Architecture, ModelKind},
     tasks::{Pipelines, StepShape},
-    weights::{self, Access, Checkpoint, LoadProgress, OpenOptions, WeightsError},
+    weights::{self, Access, Checkpoint, LoadProgress, OpenOptions, Part, WeightsError},
 };
 
 /// Hears of steps that needed more bytes than any of about that size before.
@@ -18,9 +18,9 @@ pub type Measured = Arc<dyn Fn(StepShape, u64) + Send + Sync>;
 pub struct LoadSpec {
     pub architecture: &'static Architecture,
     pub kind: ModelKind,
-    /// `config.json`.
+    /// `config.json`, or the configs of a pipeline in one.
     pub config: String,
-    pub files: Vec<PathBuf>,
+    pub parts: Vec<Part>,
     pub access: Access,
     pub device: Device,
     pub dtype: Kind,
@@ -49,7 +49,7 @@ pub struct Loaded {
 pub fn load(spec: &LoadSpec) -> Result<(Pipelines, Loaded), Failure> {
     let options = OpenOptions { device: spec.device, kind: spec.dtype, access: spec.access };
     let progress = |progress: LoadProgress| (spec.progress)(LoadStage::Reading(progress));
-    let mut checkpoint = Checkpoint::open(&spec.files, &options, &progress)?;
+    let mut checkpoint = Checkpoint::open_parts(&spec.parts, &options, &progress)?;
     checkpoint.rename(weights::OF_ANY_MODEL);
     checkpoint.rename(spec.architecture.renames);
     let model = spec.architecture.load(&spec.config, spec.kind, &checkpoint.root())?;

@@ -139,7 +139,7 @@ impl Residencies {
             architecture: job.spec.architecture,
             kind: job.spec.kind,
             config: job.facts.config.clone(),
-            files,
+            parts: job.facts.parts(files),
             access: if job.facts.repository.is_immutable() { Access::Map } else { Access::Read },
             device: self.0.device.torch,
             dtype: job.spec.dtype,

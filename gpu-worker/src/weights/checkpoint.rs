@@ -15,7 +15,7 @@ use super::{
     error::WeightsError,
     load::{self, Item, LoadProgress, OpenOptions, Tally},
     rename::{Names, Rename},
-    source,
+    source::{self, Part},
 };
 use crate::memory::region::Region;
 
@@ -45,7 +45,17 @@ impl Checkpoint {
         options: &OpenOptions,
         progress: &dyn Fn(LoadProgress) -> ControlFlow<()>,
     ) -> Result<Self, WeightsError> {
-        let sources = source::open_all(files, options.access)?;
+        let whole = Part { name: String::new(), files: files.to_vec() };
+        Self::open_parts(&[whole], options, progress)
+    }
+
+    /// As [`Self::open`], of a model in parts: the tensor `conv.weight` of the part `unet` is named `unet.conv.weight`.
+    pub fn open_parts(
+        parts: &[Part],
+        options: &OpenOptions,
+        progress: &dyn Fn(LoadProgress) -> ControlFlow<()>,
+    ) -> Result<Self, WeightsError> {
+        let sources = source::open_parts(parts, options.access)?;
         let items = sources
             .iter()
             .flat_map(|source| source.header.tensors.iter().map(move |info| (source, info)))

@@ -21,6 +21,7 @@ pub use self::{
     error::WeightsError,
     load::{Access, LoadProgress, OpenOptions},
     rename::{GAMMA_BETA, OF_ANY_MODEL, Rename},
+    source::Part,
 };
 
 #[cfg(test)]

@@ -17,6 +17,15 @@ use super::{
 };
 use crate::memory::region::Region;
 
+/// The files of one part of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Empty for a model that has no parts.
+    pub name: String,
+    /// Safetensors or PyTorch files, or the index of sharded ones.
+    pub files: Vec<PathBuf>,
+}
+
 /// One opened file.
 pub(super) struct Source {
     pub(super) path: PathBuf,
@@ -65,6 +74,20 @@ impl Source {
         Ok(Self { path: path.to_owned(), file, header, region, strided, aliases })
     }
 
+    /// Puts `prefix` before all names.
+    fn prefix(&mut self, prefix: &str) {
+        let prefixed = |name: &str| format!("{prefix}{name}");
+        for tensor in &mut self.header.tensors {
+            tensor.name = prefixed(&tensor.name);
+        }
+        let strided = std::mem::take(&mut self.strided);
+        self.strided =
+            strided.into_iter().map(|(name, strided)| (prefixed(&name), strided)).collect();
+        for (name, of) in &mut self.aliases {
+            (*name, *of) = (prefixed(name), prefixed(of));
+        }
+    }
+
     /// Names of its tensors, all of them.
     fn names(&self) -> impl Iterator<Item = &str> {
         let read = self.header.tensors.iter().map(|tensor| tensor.name.as_str());
@@ -90,6 +113,20 @@ fn read_exact(file: &mut File, target: &mut [u8]) -> io::Result<Option<()>> {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Opens the files of every part, whose name and a dot come before the names of its tensors, unless the name is empty.
+pub(super) fn open_parts(parts: &[Part], access: Access) -> Result<Vec<Source>, WeightsError> {
+    let mut all = Vec::new();
+    for part in parts {
+        let mut sources = open_all(&part.files, access)?;
+        if !part.name.is_empty() {
+            sources.iter_mut().for_each(|source| source.prefix(&format!("{}.", part.name)));
+        }
+        all.append(&mut sources);
+    }
+    check_unique(&all)?;
+    Ok(all)
 }
 
 /// Opens every file. An index (`*.json`) stands for its shards, which lie next to it.

@@ -12,7 +12,7 @@ use safetensors::{Dtype, tensor::TensorView};
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    Access, Checkpoint, GAMMA_BETA, LoadProgress, OpenOptions, Rename, WeightsError,
+    Access, Checkpoint, GAMMA_BETA, LoadProgress, OpenOptions, Part, Rename, WeightsError,
     header::parse_file,
     load::{Item, Tally, device::to_device},
     source,
@@ -342,6 +342,30 @@ fn a_break_cancels_and_progress_ends_with_everything_done() {
             Checkpoint::open(std::slice::from_ref(&file), &options(kind, Access::Read), &stop);
         assert!(matches!(cancelled, Err(WeightsError::Cancelled)));
     }
+}
+
+#[test]
+fn parts_have_names_of_their_own_and_share_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let part = |name: &str, files: Vec<PathBuf>| Part { name: name.to_owned(), files };
+    let one = write(&at("a.safetensors"), &[("w", floats(&[2])), ("v", floats(&[3]))]);
+    let two = write(&at("b.safetensors"), &[("w", floats(&[4]))]);
+    for access in [Access::Map, Access::Read] {
+        let parts = [part("unet", vec![one.clone()]), part("vae", vec![two.clone()])];
+        let checkpoint =
+            Checkpoint::open_parts(&parts, &options(Kind::Float, access), &go_on).unwrap();
+        let vae = checkpoint.root().at("vae").get("w", &[4]).unwrap();
+        assert_eq!(values(&vae), values(&checkpoint.root().get("vae.w", &[4]).unwrap()));
+        assert_eq!(checkpoint.root().get("unet.w", &[2]).unwrap().size(), [2]);
+        assert_eq!(checkpoint.finish().unwrap().0, ["unet.v"]);
+    }
+    let same = [part("", vec![one.clone()]), part("", vec![two])];
+    let error = Checkpoint::open_parts(&same, &options(Kind::Float, Access::Read), &go_on);
+    assert!(matches!(error, Err(WeightsError::DuplicateAcrossFiles { .. })));
+    let none = [part("unet", vec![one]), part("vae", Vec::new())];
+    let error = Checkpoint::open_parts(&none, &options(Kind::Float, Access::Read), &go_on);
+    assert!(matches!(error, Err(WeightsError::NoFiles)));
 }
 
 #[test]

@@ -94,6 +94,46 @@ async fn what_this_server_cannot_run_is_named_with_what_it_can() {
     assert!(error.to_string().contains("vit"), "{error}");
 }
 
+/// A pipeline of the storyteller's weights under the names of a component.
+fn pipeline(hub: &Path, name: &str, class: &str) {
+    let folder = hub.join(name);
+    copy_of(STORYTELLER, hub, &format!("{name}/transformer"));
+    let index = json!({
+        "_class_name": class,
+        "safety_checker": [null, null],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "transformer": ["diffusers", "Transformer2DModel"],
+    });
+    write_json(&folder.join("model_index.json"), &index);
+    fs::create_dir_all(folder.join("scheduler")).expect("a folder");
+    write_json(&folder.join("scheduler/scheduler_config.json"), &json!({}));
+}
+
+#[tokio::test]
+async fn a_pipeline_is_known_by_its_class_and_its_components() {
+    let (system, _hub) = system(|hub| {
+        for name in ["it/whole", "it/no-scheduler", "it/no-weights", "it/no-class"] {
+            pipeline(hub, name, "NovelStorytellerPipeline");
+        }
+        fs::remove_dir_all(hub.join("it/no-scheduler/scheduler")).expect("removed");
+        let weights = hub.join("it/no-weights/transformer/model.safetensors");
+        fs::remove_file(weights).expect("removed");
+        let index = hub.join("it/no-class/model_index.json");
+        change_json(&index, &json!({"_class_name": 3}));
+    })
+    .await;
+    let api = system.api();
+    let error = api.infer(&ask("it/whole")).await.fails(501, "architecture_not_supported");
+    assert_eq!(error["details"]["architecture"], "NovelStorytellerPipeline", "{error}");
+    let error = api.infer(&ask("it/no-scheduler")).await.fails(500, "corrupt_checkpoint");
+    assert_eq!(error["details"]["component"], "scheduler", "{error}");
+    let error = api.infer(&ask("it/no-weights")).await.fails(501, "format_not_supported");
+    assert!(error["message"].to_string().contains("transformer/"), "{error}");
+    let error = api.infer(&ask("it/no-class")).await.fails(500, "corrupt_checkpoint");
+    assert!(error["message"].to_string().contains("_class_name"), "{error}");
+}
+
 #[tokio::test]
 async fn formats_that_are_not_read_are_told_by_name() {
     let (system, _hub) = system(|hub| {

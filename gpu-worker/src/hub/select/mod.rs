@@ -174,7 +174,8 @@ fn name_in<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     (!name.contains('/')).then_some(name)
 }
 
-fn inside(folder: &str, name: &str) -> String {
+/// The path of a file in `folder`, which is empty for the root.
+pub fn inside(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 

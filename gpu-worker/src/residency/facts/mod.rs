@@ -2,30 +2,33 @@
 //!
 //! Read from `config.json` and the tensor headers; nothing is downloaded but the small files.
 
+mod described;
 mod pickles;
+mod selected;
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use futures::{StreamExt, TryStreamExt};
-use safetensors::Dtype;
 use serde_json::Value;
 use tch::Kind;
 
 pub use self::pickles::WeightsFormat;
+use self::{described::Described, selected::Selected};
 use super::precision::bytes_per_value;
 use crate::{
     failure::{Code, Failure},
     hub::{
         HubError, Repository,
         facts::infer_task,
-        select::{SelectError, WeightsQuery, select_weights, weights_index},
+        select::{SelectError, inside},
     },
     models::{self, Architecture},
     tasks::{self, Files, Processor},
-    weights::header,
+    weights::Part,
 };
 
 /// Larger "small files" are refused: a tokenizer of this size is not one.
@@ -79,8 +82,9 @@ const VOCABULARIES: &[&str] = &[
 pub struct Facts {
     pub repository: Repository,
     pub files: Files,
-    /// The text of `config.json`.
+    /// The text of `config.json`; of a pipeline the configs of all its components, see [`described`].
     pub config: String,
+    /// Of a pipeline its class.
     pub model_type: String,
     /// `None` when this worker has no such architecture.
     pub architecture: Option<&'static Architecture>,
@@ -197,80 +201,75 @@ impl Facts {
             model_index.as_ref(),
             repository.pipeline_tag(),
         );
-        let Some(config_json) = config_json else {
-            return Err(no_config(&repository, model_index.as_ref()));
+        let described = match (config_json, &model_index) {
+            // Some pipelines have a `config.json` beside their index that says nothing of a model.
+            (config, Some(index)) if !config.as_ref().is_some_and(names_model) => {
+                Described::pipeline(&repository, &files, index)?
+            }
+            (Some(config), _) => Described::single(&files, config),
+            (None, _) => return Err(no_config(&repository)),
         };
-        let model_type =
-            config_json.get("model_type").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let query = WeightsQuery { config: Some(&config_json), ..WeightsQuery::default() };
-        let index = match weights_index(repository.files(), query) {
-            Some(path) => Some(read_file(&repository, &path).await?),
-            None => None,
-        };
-        let index = index.as_deref().map(String::from_utf8_lossy);
-        let (weight_files, format, totals) =
-            match select_weights(repository.files(), query, index.as_deref()) {
-                Ok(selected) => {
-                    let headers = read_headers(&repository, &selected.files).await?;
-                    (selected.files, WeightsFormat::Safetensors, Totals::of(&headers))
-                }
-                Err(error) => pickles::instead(&repository, &config_json, error).await?,
-            };
+        let selected = Selected::of(&repository, &described.parts).await?;
         Ok(Self {
-            config: files.text("config.json").unwrap_or_default().to_owned(),
-            architecture: models::find(&model_type).ok(),
-            model_type,
+            config: described.config,
+            architecture: models::find(&described.model_type).ok(),
+            model_type: described.model_type,
             inferred_task,
-            weight_files,
-            format,
-            parameters: totals.parameters,
-            floating_values: totals.floating_values,
-            other_bytes: totals.other_bytes,
-            stored: totals.stored,
+            weight_files: selected.files,
+            format: selected.format,
+            parameters: selected.totals.parameters,
+            floating_values: selected.totals.floating_values,
+            other_bytes: selected.totals.other_bytes,
+            stored: selected.totals.stored,
             processors: Mutex::default(),
             files,
             repository,
         })
     }
-}
 
-fn no_config(repository: &Repository, model_index: Option<&Value>) -> Failure {
-    let id = repository.model_id();
-    match model_index.and_then(|index| index.get("_class_name")).and_then(Value::as_str) {
-        Some(class) => Failure::new(
-            Code::ArchitectureNotSupported,
-            format!("{id} is a {class} pipeline, which this server cannot run yet"),
-        )
-        .text("architecture", class),
-        None => {
-            let formats: Vec<&str> = [("gguf", "GGUF"), ("onnx", "ONNX")]
-                .into_iter()
-                .filter(|(extension, _)| {
-                    repository
-                        .files()
-                        .iter()
-                        .any(|file| file.path.ends_with(&format!(".{extension}")))
-                })
-                .map(|(_, name)| name)
-                .collect();
-            let holds = if formats.is_empty() { "no config.json" } else { formats[0] };
-            Failure::new(
-                Code::FormatNotSupported,
-                format!("{id} holds {holds}, which this server cannot load"),
-            )
+    /// The checkpoint's files on this machine, `paths` in the order of [`Self::weight_files`], by the parts of the model:
+    /// a pipeline's are named as the folders they lie in.
+    pub fn parts(&self, paths: Vec<PathBuf>) -> Vec<Part> {
+        let mut parts: Vec<Part> = Vec::new();
+        for (file, path) in self.weight_files.iter().zip(paths) {
+            let name = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+            match parts.iter_mut().find(|part| part.name == name) {
+                Some(part) => part.files.push(path),
+                None => parts.push(Part { name: name.to_owned(), files: vec![path] }),
+            }
         }
+        parts
     }
 }
 
+fn names_model(config: &Value) -> bool {
+    config.get("model_type").is_some_and(Value::is_string)
+}
+
+fn no_config(repository: &Repository) -> Failure {
+    let id = repository.model_id();
+    let has = |extension: &str| {
+        repository.files().iter().any(|file| file.path.ends_with(&format!(".{extension}")))
+    };
+    let formats = [("gguf", "GGUF"), ("onnx", "ONNX")];
+    let found = formats.into_iter().find(|(extension, _)| has(extension));
+    let holds = found.map_or("no config.json", |(_, name)| name);
+    let message = format!("{id} holds {holds}, which this server cannot load");
+    Failure::new(Code::FormatNotSupported, message)
+}
+
 async fn read_small_files(repository: &Repository) -> Result<Files, Failure> {
-    let has = |path: &str| repository.file(path).is_some();
-    // Marian and M2M-100 read their own files even beside a `tokenizer.json`.
-    let is_plain = has("source.spm") || (has("sentencepiece.bpe.model") && has("vocab.json"));
-    let has_tokenizer = has("tokenizer.json") && !is_plain;
+    let has = |path: String| repository.file(&path).is_some();
+    let is_pipeline = has("model_index.json".to_owned());
     let wanted = repository.files().iter().filter(|file| {
-        is_small_file(&file.path)
-            && file.size <= SMALL_FILE_LIMIT
-            && !(has_tokenizer && VOCABULARIES.contains(&file.path.as_str()))
+        is_small_file(&file.path, is_pipeline) && file.size <= SMALL_FILE_LIMIT && {
+            let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
+            let beside = |name: &str| has(inside(folder, name));
+            // Marian and M2M-100 read their own files even beside a `tokenizer.json`.
+            let is_plain =
+                beside("source.spm") || (beside("sentencepiece.bpe.model") && beside("vocab.json"));
+            !(VOCABULARIES.contains(&name) && beside("tokenizer.json") && !is_plain)
+        }
     });
     let paths: Vec<String> = wanted.map(|file| file.path.clone()).collect();
     let reads: Vec<_> = paths.iter().map(|path| read_file(repository, path)).collect();
@@ -286,90 +285,17 @@ async fn read_file(repository: &Repository, path: &str) -> Result<Vec<u8>, Failu
     })
 }
 
-/// The listed names, named chat templates, and the configs of sentence-transformers' modules (`1_Pooling/config.json`).
-fn is_small_file(path: &str) -> bool {
+/// The listed names, named chat templates, the configs of sentence-transformers' modules (`1_Pooling/config.json`), and
+/// the listed names in the folders of a pipeline.
+fn is_small_file(path: &str, is_pipeline: bool) -> bool {
     let is_template = |rest: &str| rest.ends_with(".jinja") && !rest.contains('/');
     SMALL_FILES.contains(&path)
         || path.strip_prefix("additional_chat_templates/").is_some_and(is_template)
         || path.split_once('/').is_some_and(|(folder, file)| {
-            file == "config.json" && folder.starts_with(|first: char| first.is_ascii_digit())
+            let is_module = folder.starts_with(|first: char| first.is_ascii_digit());
+            (file == "config.json" && is_module)
+                || (is_pipeline && (SMALL_FILES.contains(&file) || file == "scheduler_config.json"))
         })
-}
-
-async fn read_headers(
-    repository: &Repository,
-    files: &[String],
-) -> Result<Vec<header::Header>, Failure> {
-    let reads: Vec<_> = files.iter().map(|path| read_header(repository, path)).collect();
-    futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
-}
-
-async fn read_header(repository: &Repository, path: &str) -> Result<header::Header, Failure> {
-    let corrupt = |why: &dyn std::fmt::Display| {
-        Failure::new(Code::CorruptCheckpoint, format!("{path}: {why}")).text("file", path)
-    };
-    let size = repository.file(path).map_or(0, |file| file.size);
-    let prefix = repository.read_range(path, 0..header::PREFIX_BYTES.min(size)).await?;
-    let prefix =
-        prefix.as_ref().try_into().map_err(|_| corrupt(&format!("it has only {size} bytes")))?;
-    let length = header::header_length_prefix(prefix).map_err(|error| corrupt(&error))?;
-    let end = (header::PREFIX_BYTES + length).min(size);
-    let bytes = repository.read_range(path, 0..end).await?;
-    let header = header::parse_header(&bytes).map_err(|error| corrupt(&error))?;
-    header.check_file_bytes(size).map_err(|error| corrupt(&error))?;
-    Ok(header)
-}
-
-#[derive(Debug)]
-struct Totals {
-    parameters: u64,
-    floating_values: u64,
-    other_bytes: u64,
-    stored: Kind,
-}
-
-impl Totals {
-    fn of(headers: &[header::Header]) -> Self {
-        let tensors = headers.iter().flat_map(|header| &header.tensors);
-        Self::sum(
-            tensors.map(|tensor| (tensor.elements(), tensor.bytes(), floating_kind(tensor.dtype))),
-        )
-    }
-
-    /// Of tensors by their values, bytes and, where they are floating, their type.
-    fn sum(tensors: impl Iterator<Item = (u64, u64, Option<Kind>)>) -> Self {
-        let mut by_kind: Vec<(Kind, u64)> = Vec::new();
-        let (mut parameters, mut floating_values, mut other_bytes) = (0, 0, 0);
-        for (values, bytes, kind) in tensors {
-            parameters += values;
-            let Some(kind) = kind else {
-                other_bytes += bytes;
-                continue;
-            };
-            floating_values += values;
-            match by_kind.iter_mut().find(|(known, _)| *known == kind) {
-                Some((_, sum)) => *sum += values,
-                None => by_kind.push((kind, values)),
-            }
-        }
-        let stored =
-            by_kind.into_iter().max_by_key(|(_, sum)| *sum).map_or(Kind::Float, |(kind, _)| kind);
-        Self { parameters, floating_values, other_bytes, stored }
-    }
-}
-
-/// What floating tensors are stored as; other tensors keep their type when they are loaded. Of the 8-bit types it only
-/// matters that they are floating.
-fn floating_kind(dtype: Dtype) -> Option<Kind> {
-    match dtype {
-        Dtype::F64 => Some(Kind::Double),
-        Dtype::F32 => Some(Kind::Float),
-        Dtype::BF16 => Some(Kind::BFloat16),
-        Dtype::F16 | Dtype::F8_E5M2 | Dtype::F8_E4M3 | Dtype::F8_E5M2FNUZ | Dtype::F8_E4M3FNUZ => {
-            Some(Kind::Half)
-        }
-        _ => None,
-    }
 }
 
 impl From<HubError> for Failure {

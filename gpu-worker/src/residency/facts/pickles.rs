@@ -4,7 +4,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use tch::Kind;
 
-use super::{READS_AT_ONCE, Totals, bytes_per_value, read_file};
+use super::{READS_AT_ONCE, bytes_per_value, read_file, selected::Totals};
 use crate::{
     failure::{Code, Failure},
     hub::{
@@ -39,22 +39,25 @@ impl WeightsFormat {
     }
 }
 
-/// The checkpoint of a repository without safetensors; `error` says why there are none, and stands where there is no
+/// The checkpoint of a repository, or of one of its folders, without safetensors; `error` says why there are none, and stands where there is no
 /// other checkpoint either.
 pub(super) async fn instead(
     repository: &Repository,
+    folder: &str,
     config: &Value,
     error: SelectError,
 ) -> Result<(Vec<String>, WeightsFormat, Totals), Failure> {
     if !matches!(&error, SelectError::FormatNotSupported { format } if is_torch(format)) {
         return Err(error.into());
     }
-    let index = match pickles_index(repository.files()) {
-        Some(path) => Some(read_file(repository, &path).await?),
+    let path = pickles_index(repository.files(), folder);
+    let index = match &path {
+        Some(path) => Some(read_file(repository, path).await?),
         None => None,
     };
     let index = index.as_deref().map(String::from_utf8_lossy);
-    let Some(files) = pickle_files(repository.files(), index.as_deref())? else {
+    let index = path.as_deref().zip(index.as_deref());
+    let Some(files) = pickle_files(repository.files(), folder, index)? else {
         return Err(error.into());
     };
     let reads: Vec<_> = files.iter().map(|path| read(repository, path)).collect();

@@ -62,6 +62,14 @@ unsafe extern "C" {
         owner: *mut c_void,
         drop: extern "C" fn(*mut c_void),
     ) -> *mut c_void;
+    fn shim_generator_new(seed: u64) -> *mut c_void;
+    fn shim_generator_drop(generator: *mut c_void);
+    fn shim_randn(
+        generator: *mut c_void,
+        dims: *const i64,
+        n_dims: usize,
+        scalar_type: c_int,
+    ) -> *mut c_void;
 }
 
 /// Turns off autograd and version counting on this thread until it is dropped, also by a panic.
@@ -83,6 +91,41 @@ impl Drop for InferenceMode {
     fn drop(&mut self) {
         // SAFETY: made by `shim_inference_mode_new` on this thread, and dropped once.
         unsafe { shim_inference_mode_drop(self.guard.as_ptr()) }
+    }
+}
+
+/// A source of random numbers that nobody else draws from: libtorch's on the CPU, which gives the same numbers for the
+/// same seed everywhere.
+pub struct Generator {
+    generator: NonNull<c_void>,
+}
+
+impl Generator {
+    pub fn seeded(seed: u64) -> Result<Self, ShimError> {
+        // SAFETY: a plain integer; answers null or a generator that we own.
+        let generator = NonNull::new(unsafe { shim_generator_new(seed) }).ok_or_else(last_error)?;
+        Ok(Self { generator })
+    }
+
+    /// The next normally distributed numbers, on the CPU. What is drawn as one tensor is not what is drawn as two.
+    pub fn randn(&mut self, shape: &[i64], kind: Kind) -> Result<Tensor, ShimError> {
+        let scalar_type = scalar_type(kind)?;
+        // SAFETY: the generator is alive, and nobody else draws meanwhile; libtorch copies the dimensions.
+        let tensor = unsafe {
+            shim_randn(self.generator.as_ptr(), shape.as_ptr(), shape.len(), scalar_type)
+        };
+        if tensor.is_null() {
+            return Err(last_error());
+        }
+        // SAFETY: a new `at::Tensor` on the heap, which tch deletes.
+        Ok(unsafe { Tensor::from_ptr(tensor.cast()) })
+    }
+}
+
+impl Drop for Generator {
+    fn drop(&mut self) {
+        // SAFETY: made by `shim_generator_new`, and dropped once.
+        unsafe { shim_generator_drop(self.generator.as_ptr()) }
     }
 }
 
@@ -226,6 +269,32 @@ mod tests {
         }));
         assert!(panicked.is_err());
         assert!((&parameter * 2.0).requires_grad());
+    }
+
+    #[test]
+    fn a_generator_draws_what_the_reference_draws_and_shares_nothing() {
+        let draw = |generator: &mut Generator, n_values: i64| {
+            Vec::<f32>::try_from(generator.randn(&[n_values], Kind::Float).unwrap()).unwrap()
+        };
+        // `torch.randn(3, generator=torch.Generator().manual_seed(42))`, twice, then 17 numbers, of which the first and
+        // the last: from 16 on they are drawn otherwise.
+        let expected = [
+            0.3366904, 0.1288094, 0.2344624, 0.2303330, -1.1228564, -0.1863283, -0.2482575,
+            -1.2741512,
+        ];
+        let (mut one, mut other) = (Generator::seeded(42).unwrap(), Generator::seeded(42).unwrap());
+        let first = draw(&mut one, 3);
+        tch::manual_seed(7);
+        let _ = Tensor::randn([5], (Kind::Float, tch::Device::Cpu));
+        assert_eq!(draw(&mut other, 3), first);
+        let (second, many) = (draw(&mut one, 3), draw(&mut one, 17));
+        let found = [&first[..], &second[..], &[many[0], many[16]]].concat();
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} instead of {expected}");
+        }
+        // What libtorch refuses is an error.
+        assert!(one.randn(&[-1], Kind::Float).is_err());
+        assert!(one.randn(&[1], Kind::Int64).is_err());
     }
 
     #[test]

@@ -28,6 +28,20 @@ impl Step<'_> {
         attend_masked(q, k, v, n_heads, scale, self.padding(q.kind()))
     }
 
+    /// Attention of every position of a batch to all of another sequence, or of the same: `q` is
+    /// `[batch, seq, n_heads × head_dim]`, and so is the answer; `k` and `v` are `[batch, other_seq, n_heads × head_dim]`.
+    /// Nothing is hidden.
+    pub fn attend_all(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        n_heads: i64,
+        scale: f64,
+    ) -> Tensor {
+        attend_masked(q, k, v, n_heads, scale, None)
+    }
+
     /// As [`Self::attend`], but a token sees only `window` tokens to either side.
     pub fn attend_within(
         &self,
@@ -69,7 +83,7 @@ impl Step<'_> {
     }
 }
 
-/// Attention of a batch with `mask` added to the scores; the shapes are those of [`Step::attend`].
+/// Attention of a batch with `mask` added to the scores; the shapes are those of [`Step::attend_all`].
 pub(super) fn attend_masked(
     q: &Tensor,
     k: &Tensor,
@@ -79,7 +93,7 @@ pub(super) fn attend_masked(
     mask: Option<&Tensor>,
 ) -> Tensor {
     let (batch, seq, dim) = q.size3().expect("q is [batch, seq, dim]");
-    let heads = |xs: &Tensor| xs.view([batch, seq, n_heads, dim / n_heads]).transpose(1, 2);
+    let heads = |xs: &Tensor| xs.view([batch, -1, n_heads, dim / n_heads]).transpose(1, 2);
     let attended = Tensor::scaled_dot_product_attention(
         &heads(q),
         &heads(k),

@@ -6,6 +6,7 @@
 mod activation;
 mod attention;
 mod cache;
+mod conv;
 mod cross;
 mod disentangled;
 mod embedding;
@@ -22,6 +23,7 @@ mod step;
 pub use activation::Activation;
 pub use attention::Attend;
 pub use cache::{CacheShape, KvArena, KvSlot, reorder};
+pub use conv::{Conv2d, Conv2dConfig};
 pub use cross::Source;
 pub use disentangled::{
     RelativeAttention, RelativePositions, RelativePositionsConfig, RelativeTable,
@@ -29,7 +31,7 @@ pub use disentangled::{
 pub use embedding::Embedding;
 pub use half::clamp_half;
 pub use linear::Linear;
-pub use norm::{LayerNorm, Norm, NormKind, RmsNorm};
+pub use norm::{GroupNorm, LayerNorm, Norm, NormKind, RmsNorm};
 pub use patches::PatchEmbedding;
 pub use relative::{RelativeBias, RelativeBuckets};
 pub use rope::{RopeConfig, RopeDefaults, RopeError, RopeParameters};

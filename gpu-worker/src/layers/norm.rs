@@ -1,5 +1,6 @@
 //! Layer normalisation (Ba et al., 2016, <https://arxiv.org/abs/1607.06450>) and its root-mean-square form
-//! (Zhang & Sennrich, 2019, <https://arxiv.org/abs/1910.07467>).
+//! (Zhang & Sennrich, 2019, <https://arxiv.org/abs/1910.07467>); group normalisation of pictures
+//! (Wu & He, 2018, <https://arxiv.org/abs/1803.08494>).
 
 use tch::{Kind, Tensor};
 
@@ -40,6 +41,32 @@ impl LayerNorm {
     /// `[…, dim]` to the same shape.
     pub fn forward(&self, xs: &Tensor, _step: &Step) -> Tensor {
         xs.layer_norm([self.dim], self.weight.as_ref(), self.bias.as_ref(), self.eps, true)
+    }
+}
+
+/// Normalises each of several groups of a picture's channels.
+pub struct GroupNorm {
+    weight: Tensor,
+    bias: Tensor,
+    n_groups: i64,
+    eps: f64,
+}
+
+impl GroupNorm {
+    /// `n_groups` must divide `n_channels`.
+    pub fn load(
+        weights: &Weights,
+        n_groups: i64,
+        n_channels: i64,
+        eps: f64,
+    ) -> Result<Self, WeightsError> {
+        let weight = weights.get("weight", &[n_channels])?;
+        Ok(Self { weight, bias: weights.get("bias", &[n_channels])?, n_groups, eps })
+    }
+
+    /// `[batch, n_channels, …]` to the same shape.
+    pub fn forward(&self, xs: &Tensor, _step: &Step) -> Tensor {
+        xs.group_norm(self.n_groups, Some(&self.weight), Some(&self.bias), self.eps, true)
     }
 }
 

@@ -7,6 +7,7 @@ mod bart;
 mod bert;
 mod deberta_v2;
 mod decoder;
+pub mod diffusion;
 mod distilbert;
 mod electra;
 mod enc_dec;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs, path::PathBuf};
 use gpu_worker::{
     models::{self, CausalLm, ImageClassifier, Model, ModelKind, Seq2SeqLm, TextEncoder},
     tasks::Pipelines,
-    weights::Checkpoint,
+    weights::{Checkpoint, Rename},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -118,6 +118,21 @@ impl Fixture {
         (model, unused)
     }
 
+    /// The text of `config.json`.
+    pub fn config(&self) -> &str {
+        &self.config
+    }
+
+    /// The checkpoint, its names as `renames` make them.
+    pub fn checkpoint(&self, renames: &[Rename], kind: Kind) -> Checkpoint {
+        let tensors = self.shapes.iter().map(|(name, shape)| {
+            (name.clone(), hashed_weights::tensor(name, shape, hashed_weights::SEED).to_kind(kind))
+        });
+        let mut checkpoint = Checkpoint::from_tensors(tensors.collect());
+        checkpoint.rename(renames);
+        checkpoint
+    }
+
     fn load_with_checkpoint(
         &self,
         wanted: ModelKind,
@@ -125,11 +140,7 @@ impl Fixture {
     ) -> (Model, Checkpoint, Vec<String>) {
         let config: serde_json::Value = serde_json::from_str(&self.config).unwrap();
         let architecture = models::find(config["model_type"].as_str().unwrap()).unwrap();
-        let tensors = self.shapes.iter().map(|(name, shape)| {
-            (name.clone(), hashed_weights::tensor(name, shape, hashed_weights::SEED).to_kind(kind))
-        });
-        let mut checkpoint = Checkpoint::from_tensors(tensors.collect());
-        checkpoint.rename(architecture.renames);
+        let checkpoint = self.checkpoint(architecture.renames, kind);
         let model = architecture.load(&self.config, wanted, &checkpoint.root()).unwrap();
         let mut unused = checkpoint.finish().unwrap().0;
         unused.retain(|name| !architecture.ignored.iter().any(|ending| name.ends_with(ending)));
@@ -142,17 +153,18 @@ pub fn difference(found: &Tensor, expected: &Tensor) -> f64 {
     (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[])
 }
 
-/// The tolerance for these values: large ones are rounded in proportion, and how depends on the
-/// processor's vector width.
-pub fn tolerance(expected: &Tensor) -> f64 {
-    TOLERANCE * expected.to_kind(Kind::Float).abs().max().double_value(&[]).max(1.0)
-}
-
 /// Fails with the largest difference if there is one above the tolerance.
 pub fn assert_close(found: &Tensor, expected: &Tensor, what: &str) {
+    assert_within(TOLERANCE, found, expected, what);
+}
+
+/// As [`assert_close`] with another tolerance for values up to 1. Larger ones are rounded in proportion, and how depends
+/// on the processor's vector width.
+pub fn assert_within(tolerance: f64, found: &Tensor, expected: &Tensor, what: &str) {
     assert_eq!(found.size(), expected.size(), "{what}");
     let difference = difference(found, expected);
-    let tolerance = tolerance(expected);
+    let largest = expected.to_kind(Kind::Float).abs().max().double_value(&[]);
+    let tolerance = tolerance * largest.max(1.0);
     // Seen with `--nocapture`.
     println!("{what}: {difference:.1e}");
     assert!(difference <= tolerance, "{what}: {difference:e}, at most {tolerance:e}");

@@ -8,6 +8,7 @@
 mod answers;
 mod beams;
 mod causal;
+mod diffusion;
 mod encoder;
 mod fixture;
 mod generation;

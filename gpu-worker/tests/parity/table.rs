@@ -7,14 +7,14 @@ use gpu_worker::{layers::Step, models::ModelKind};
 use tch::{Kind, Tensor};
 
 use crate::{
-    causal, encoder,
+    causal, diffusion, encoder,
     fixture::{Fixture, assert_close, difference},
     image, seq2seq,
 };
 
 const TITLE: &str = "# What equals the reference
 
-Each row is a small model whose weights are computed from a hash, once by `transformers` and once by this library: float32, CPU,
+Each row is a small model whose weights are computed from a hash, once by `transformers` or `diffusers` and once by this library: float32, CPU,
 eager attention. The figure is the largest absolute difference between the two over all values of an answer; texts are also
 generated greedily, with a cache of keys and values, and the ids must be the same. Names behind the type of a model are
 variants of its config. `cargo test --release --workspace --test parity` checks all of it and much more; with
@@ -25,7 +25,7 @@ variants of its config. `cargo test --release --workspace --test parity` checks 
 ";
 
 struct Row {
-    kind: ModelKind,
+    loaded_as: String,
     name: String,
     difference: f64,
     has_ids: bool,
@@ -33,10 +33,10 @@ struct Row {
 
 fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
-    let mut row = |kind, name: &str, found: &Tensor, expected: &Tensor, has_ids| {
+    let mut row = |kind: ModelKind, name: &str, found: &Tensor, expected: &Tensor, has_ids| {
         assert_close(found, expected, name);
-        let difference = difference(found, expected);
-        rows.push(Row { kind, name: name.to_owned(), difference, has_ids });
+        let (loaded_as, name) = (kind.to_string(), name.to_owned());
+        rows.push(Row { loaded_as, name, difference: difference(found, expected), has_ids });
     };
     causal::every_decoder(|case| {
         let found = case.logits(&[(&case.slot(), 0, case.fixture.expected("long"))]);
@@ -65,14 +65,18 @@ fn rows() -> Vec<Row> {
         let found: Tensor = model.logits(&image::pixels(&*model), &Step::whole());
         row(ModelKind::ImageClassifier, name, &found, fixture.expected("logits"), false);
     }
+    diffusion::every_network(|loaded_as, name, difference| {
+        let (loaded_as, name) = (loaded_as.to_owned(), name.to_owned());
+        rows.push(Row { loaded_as, name, difference, has_ids: false });
+    });
     rows
 }
 
 fn rendered(rows: &[Row]) -> String {
     let mut text = TITLE.to_owned();
-    for Row { kind, name, difference, has_ids } in rows {
+    for Row { loaded_as, name, difference, has_ids } in rows {
         let ids = if *has_ids { "equal" } else { "–" };
-        writeln!(text, "| {kind} | `{name}` | {difference:.0e} | {ids} |").unwrap();
+        writeln!(text, "| {loaded_as} | `{name}` | {difference:.0e} | {ids} |").unwrap();
     }
     text
 }
@@ -85,8 +89,9 @@ fn every_model_has_its_row_in_the_table() {
         fs::write(&path, rendered(&rows)).unwrap();
     }
     let table = fs::read_to_string(&path).unwrap();
-    for Row { kind, name, .. } in &rows {
-        assert!(table.contains(&format!("| {kind} | `{name}` |")), "{name} as {kind} has no row");
+    for Row { loaded_as, name, .. } in &rows {
+        let has_row = table.contains(&format!("| {loaded_as} | `{name}` |"));
+        assert!(has_row, "{name} as {loaded_as} has no row");
     }
     let n_rows = table.lines().filter(|line| line.contains("| `")).count();
     assert_eq!(n_rows, rows.len(), "the table has rows of models that are gone");

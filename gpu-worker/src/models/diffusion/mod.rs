@@ -1,0 +1,34 @@
+//! The networks of diffusion pipelines. A repository of such a pipeline has a folder with a config and a checkpoint for
+//! each of them; what they share is in blocks here.
+
+mod attention;
+mod autoencoder_kl;
+mod blocks;
+mod clip_text;
+mod embeddings;
+mod per_block;
+mod resampling;
+mod resnet;
+mod transformer;
+mod u_shape;
+mod unet;
+mod unet_2d;
+
+use tch::Tensor;
+
+pub use self::{
+    autoencoder_kl::{AutoencoderKl, Moments},
+    clip_text::{ClipText, EncodedText},
+    unet::{Added, Condition, Unet2dCondition},
+    unet_2d::Unet2d,
+};
+use crate::layers::Step;
+
+/// What every block of a network is told.
+struct Conditions<'a> {
+    /// `[batch, time_dim]`; `None` where the network knows no time.
+    time: Option<&'a Tensor>,
+    /// `[batch, seq, text_dim]`; `None` where it reads no text.
+    text: Option<&'a Tensor>,
+    step: &'a Step<'a>,
+}

@@ -14,6 +14,7 @@ const FEATURES = [
   "text-generation",
   "image-classification",
   "sentence-similarity",
+  "table-question-answering",
   "feature-extraction",
   "writing",
   "text-classification",

@@ -108,7 +108,13 @@ fn with_fields(
     builder
 }
 
-fn request_attribute(_path: &str, field: &FieldDescriptorProto) -> Option<&'static str> {
+fn request_attribute(path: &str, field: &FieldDescriptorProto) -> Option<&'static str> {
+    if path == "TableQuestionAnsweringInputs.question" {
+        // Clients of the Hub's own API call it so.
+        return Some(
+            "#[serde(default, alias = \"query\", skip_serializing_if = \"Option::is_none\")]",
+        );
+    }
     if field.label() == Label::Repeated {
         return Some("#[serde(default, skip_serializing_if = \"Vec::is_empty\")]");
     }

@@ -12,6 +12,8 @@ mod languages;
 mod limits;
 #[path = "text/sampling.rs"]
 mod sampling;
+#[path = "text/tables.rs"]
+mod tables;
 #[path = "text/tokenizers.rs"]
 mod tokenizers;
 #[path = "text/vocabularies.rs"]

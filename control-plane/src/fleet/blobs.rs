@@ -73,7 +73,8 @@ fn media_of(input: &mut Input) -> Vec<&mut Media> {
         | Input::Translation(_)
         | Input::TokenClassification(_)
         | Input::QuestionAnswering(_)
-        | Input::FillMask(_) => Vec::new(),
+        | Input::FillMask(_)
+        | Input::TableQuestionAnswering(_) => Vec::new(),
     }
 }
 

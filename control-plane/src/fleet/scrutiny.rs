@@ -77,6 +77,7 @@ impl Scrutiny {
             Output::Entities(_) => &["token-classification"],
             Output::Answers(_) => &["question-answering"],
             Output::Filled(_) => &["fill-mask"],
+            Output::TableAnswer(_) => &["table-question-answering"],
             Output::Seq2seq(_) => &["text2text-generation", "summarization", "translation"],
         };
         if !tasks.contains(&self.task) {
@@ -87,6 +88,10 @@ impl Scrutiny {
             if !embeddings.items.iter().all(|item| is_whole(item.values.len(), item.dim)) {
                 return Err(broken("vectors are cut off"));
             }
+        }
+        if matches!(output, Output::TableAnswer(answer) if answer.cells.len() != answer.coordinates.len())
+        {
+            return Err(broken("cells have no places"));
         }
         if matches!(output, Output::Answers(answers) if answers.answers.is_empty()) {
             return Err(broken("there is no answer"));

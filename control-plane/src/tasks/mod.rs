@@ -12,6 +12,7 @@ mod question_answering;
 mod read;
 mod sentence_similarity;
 mod seq2seq;
+mod table_question_answering;
 mod text_classification;
 mod text_generation;
 mod text_ranking;
@@ -37,6 +38,7 @@ pub const TASKS: &[Task] = &[
     seq2seq::TRANSLATION,
     token_classification::TASK,
     question_answering::TASK,
+    table_question_answering::TASK,
     fill_mask::TASK,
     feature_extraction::TASK,
     sentence_similarity::TASK,
@@ -133,6 +135,7 @@ pub fn seed(input: &Input) -> Option<u64> {
         | Input::TokenClassification(_)
         | Input::QuestionAnswering(_)
         | Input::FillMask(_)
+        | Input::TableQuestionAnswering(_)
         | Input::TextClassification(_)
         | Input::ZeroShotClassification(_)
         | Input::TextRanking(_)

@@ -22,7 +22,6 @@ const PLANNED: &[&str] = &[
     "keypoint-detection",
     "mask-generation",
     "object-detection",
-    "table-question-answering",
     "text-to-3d",
     "text-to-audio",
     "text-to-image",

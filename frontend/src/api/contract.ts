@@ -39,6 +39,7 @@ export type RankingAnswer = Schemas["RankingOutput"];
 /** What was found in one text. */
 export type EntitiesAnswer = Schemas["Entities"];
 export type QuestionAnswer = Schemas["QuestionAnswer"];
+export type TableAnswer = Schemas["TableAnswer"];
 export type FilledMasks = Schemas["FillMaskOutput"];
 
 export type UnloadAnswer = Schemas["UnloadAnswer"];

@@ -8,6 +8,7 @@ import { FillMaskView } from "@/features/fill-mask/fill-mask-view";
 import { ImageClassificationView } from "@/features/image-classification/image-classification-view";
 import { QuestionAnsweringView } from "@/features/question-answering/question-answering-view";
 import { SentenceSimilarityView } from "@/features/sentence-similarity/sentence-similarity-view";
+import { TableQuestionAnsweringView } from "@/features/table-question-answering/table-question-answering-view";
 import { TextClassificationView } from "@/features/text-classification/text-classification-view";
 import { ZeroShotClassificationView } from "@/features/text-classification/zero-shot-view";
 import { TextGenerationView } from "@/features/text-generation/text-generation-view";
@@ -41,6 +42,11 @@ const TASK_VIEWS: readonly TaskView[] = [
   { task: "text-retrieval", label: "Text retrieval", View: TextRetrievalView },
   { task: "token-classification", label: "Token classification", View: TokenClassificationView },
   { task: "question-answering", label: "Question answering", View: QuestionAnsweringView },
+  {
+    task: "table-question-answering",
+    label: "Questions about tables",
+    View: TableQuestionAnsweringView,
+  },
   { task: "fill-mask", label: "Fill-mask", View: FillMaskView },
   { task: "image-classification", label: "Image classification", View: ImageClassificationView },
   { task: "sentence-similarity", label: "Sentence similarity", View: SentenceSimilarityView },

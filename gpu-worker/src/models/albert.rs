@@ -135,6 +135,7 @@ impl Config {
                     bias: true,
                     before_norm: false,
                 }),
+                table: None,
             },
             layers: layers.collect(),
             order: order.collect(),

@@ -174,6 +174,7 @@ impl Config {
                 learned,
                 n_types: self.type_vocab_size,
                 projection: None,
+                table: None,
             },
             layers: encoder::numbered("encoder.layer", self.num_hidden_layers),
             order: (0..self.num_hidden_layers as usize).collect(),

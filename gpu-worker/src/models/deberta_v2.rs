@@ -221,6 +221,7 @@ impl Config {
                 },
                 n_types: self.type_vocab_size,
                 projection: (self.embedding_dim() != self.hidden_size).then_some(projection),
+                table: None,
             },
             layers: encoder::numbered("encoder.layer", self.num_hidden_layers),
             order: (0..self.num_hidden_layers as usize).collect(),

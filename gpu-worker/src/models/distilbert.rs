@@ -103,6 +103,7 @@ impl Config {
                 learned: LearnedPositions::FromStart(self.max_position_embeddings),
                 n_types: 0,
                 projection: None,
+                table: None,
             },
             layers: encoder::numbered("transformer.layer", self.n_layers),
             order: (0..self.n_layers as usize).collect(),

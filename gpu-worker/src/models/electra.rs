@@ -116,6 +116,7 @@ impl Config {
                 learned: LearnedPositions::FromStart(self.max_position_embeddings),
                 n_types: self.type_vocab_size,
                 projection: (self.embedding_size != self.hidden_size).then_some(projection),
+                table: None,
             },
             layers: encoder::numbered("encoder.layer", self.num_hidden_layers),
             order: (0..self.num_hidden_layers as usize).collect(),

@@ -226,6 +226,7 @@ impl Config {
                 learned: LearnedPositions::None,
                 n_types: self.type_vocab_size,
                 projection: None,
+                table: None,
             },
             layers: encoder::numbered("layers", self.num_hidden_layers),
             order: (0..self.num_hidden_layers as usize).collect(),

@@ -13,6 +13,7 @@ pub enum Model {
     SequenceClassifier(Box<dyn SequenceClassifier>),
     TokenClassifier(Box<dyn TokenScorer>),
     QuestionAnswerer(Box<dyn TokenScorer>),
+    TableAnswerer(Box<dyn TableAnswerer>),
     MaskedLm(Box<dyn MaskedLm>),
     ImageClassifier(Box<dyn ImageClassifier>),
 }
@@ -25,6 +26,7 @@ pub enum ModelKind {
     SequenceClassifier,
     TokenClassifier,
     QuestionAnswerer,
+    TableAnswerer,
     MaskedLm,
     ImageClassifier,
 }
@@ -39,6 +41,7 @@ impl ModelKind {
             Self::SequenceClassifier => "sequence_classifier",
             Self::TokenClassifier => "token_classifier",
             Self::QuestionAnswerer => "question_answerer",
+            Self::TableAnswerer => "table_answerer",
             Self::MaskedLm => "masked_lm",
             Self::ImageClassifier => "image_classifier",
         }
@@ -54,6 +57,7 @@ impl fmt::Display for ModelKind {
             Self::SequenceClassifier => "sequence classifier",
             Self::TokenClassifier => "token classifier",
             Self::QuestionAnswerer => "question answerer",
+            Self::TableAnswerer => "table question answerer",
             Self::MaskedLm => "masked language model",
             Self::ImageClassifier => "image classifier",
         })
@@ -150,6 +154,20 @@ pub trait TokenScorer: TextModel {
 
     /// For a question answerer these are two: the start of the answer and its end.
     fn n_labels(&self) -> i64;
+}
+
+/// Numbers that a token of a table has beside its id: segment, column, row, whether it answered the last question, rank in
+/// its column from below and from above, relation to the question's numbers.
+pub const TABLE_CHANNELS: usize = 7;
+
+/// Answers questions about tables by choosing cells.
+pub trait TableAnswerer: TextModel {
+    /// `[batch, seq]` ids and `[batch, seq, 7]` numbers to `[batch, seq]`, how much each token is part of the answer, and
+    /// `[batch, n_aggregations]`, what is to be done with the cells, where the model says so; both logits in float32.
+    fn logits(&self, ids: &Tensor, channels: &Tensor, step: &Step) -> (Tensor, Option<Tensor>);
+
+    /// Numbers of each channel must be below these.
+    fn channel_sizes(&self) -> [i64; TABLE_CHANNELS];
 }
 
 /// Predicts hidden tokens.

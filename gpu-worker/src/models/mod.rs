@@ -28,13 +28,14 @@ mod opt;
 mod phi3;
 mod smollm3;
 mod t5;
+mod tapas;
 mod vit;
 
 use std::fmt;
 
 pub use kinds::{
     CausalLm, ImageClassifier, MaskedLm, Model, ModelKind, Seq2SeqLm, SequenceClassifier,
-    TextEncoder, TextModel, TokenScorer,
+    TABLE_CHANNELS, TableAnswerer, TextEncoder, TextModel, TokenScorer,
 };
 pub use labels::labels;
 use serde::Deserialize;
@@ -87,6 +88,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     t5::MT5,
     t5::T5,
     t5::UMT5,
+    tapas::TAPAS,
     vit::VIT,
 ];
 

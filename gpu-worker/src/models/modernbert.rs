@@ -180,6 +180,7 @@ impl Config {
                 learned: LearnedPositions::None,
                 n_types: 0,
                 projection: None,
+                table: None,
             },
             layers: (0..self.num_hidden_layers).map(|layer| self.layer(layer)).collect(),
             order: (0..self.num_hidden_layers as usize).collect(),

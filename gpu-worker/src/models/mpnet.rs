@@ -116,6 +116,7 @@ impl Config {
                 learned: LearnedPositions::AfterPadding { n_rows, padding_id: PADDING_ID },
                 n_types: 0,
                 projection: None,
+                table: None,
             },
             layers: encoder::numbered("encoder.layer", self.num_hidden_layers),
             order: (0..self.num_hidden_layers as usize).collect(),

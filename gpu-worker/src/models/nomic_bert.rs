@@ -215,6 +215,7 @@ impl Config {
                 learned: LearnedPositions::None,
                 n_types: self.type_vocab_size,
                 projection: None,
+                table: None,
             },
             layers: encoder::numbered("layers", n_layers),
             order: (0..n_layers as usize).collect(),

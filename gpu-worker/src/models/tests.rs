@@ -18,7 +18,7 @@ fn refusal(model_type: &str, kind: ModelKind, config: &str) -> String {
 fn what_an_architecture_cannot_do_is_refused_by_name() {
     use ModelKind::{
         CausalLm, ImageClassifier, MaskedLm, QuestionAnswerer, Seq2SeqLm, SequenceClassifier,
-        TextEncoder,
+        TableAnswerer, TextEncoder,
     };
     for (model_type, kind, config, expected) in [
         ("bert", CausalLm, "{}", "bert cannot be loaded as a causal language model"),
@@ -191,6 +191,11 @@ fn what_an_architecture_cannot_do_is_refused_by_name() {
             "relative_attention_max_distance = 1073741824",
         ),
         ("mt5", Seq2SeqLm, r#"{"num_decoder_layers": -1}"#, "num_decoder_layers = -1"),
+        ("tapas", TextEncoder, "{}", "tapas cannot be loaded as a text encoder"),
+        ("tapas", TableAnswerer, r#"{"type_vocab_sizes": [3, 9]}"#, "type_vocab_sizes = [3, 9]"),
+        ("tapas", TableAnswerer, r#"{"temperature": 0}"#, "temperature = 0"),
+        ("tapas", TableAnswerer, r#"{"max_num_rows": 0}"#, "max_num_rows = 0"),
+        ("tapas", TableAnswerer, r#"{"is_decoder": true}"#, "is_decoder = true"),
         ("vit", ImageClassifier, r#"{"hidden_size": 0}"#, "hidden_size = 0"),
         ("vit", ImageClassifier, "[]", "config.json is invalid"),
     ] {

@@ -29,6 +29,7 @@ pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
         | ModelKind::SequenceClassifier
         | ModelKind::TokenClassifier
         | ModelKind::QuestionAnswerer
+        | ModelKind::TableAnswerer
         | ModelKind::MaskedLm
         | ModelKind::ImageClassifier => 0,
     };

@@ -324,7 +324,8 @@ fn resolve_media(request: &mut InferRequest, shared: &Shared) -> Result<(), Fail
             | Input::Translation(_)
             | Input::TokenClassification(_)
             | Input::QuestionAnswering(_)
-            | Input::FillMask(_),
+            | Input::FillMask(_)
+            | Input::TableQuestionAnswering(_),
         )
         | None => None,
     };

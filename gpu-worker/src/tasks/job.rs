@@ -18,7 +18,7 @@ use crate::{
     failure::Failure,
     media::Pixels,
     sampling::{BeamOptions, Constraints, Decoding, SamplingOptions},
-    text::Tokenizer,
+    text::{CHANNELS, Tokenizer},
 };
 
 /// For whom a request is, as its sender said; those who said nothing are one tenant.
@@ -112,6 +112,7 @@ pub enum Work {
     Write(Box<Write>),
     Encode(Encode),
     Score(Score),
+    AskTable(TableRow),
     Classify(Pixels),
 }
 
@@ -152,6 +153,13 @@ pub struct Score {
     pub rows: Vec<TokenRow>,
     /// For a masked language model: of each row, the places whose token is wanted. Other models don't look at it.
     pub wanted: Vec<Vec<usize>>,
+}
+
+/// A question about a table as tokens.
+pub struct TableRow {
+    pub ids: Vec<u32>,
+    /// One entry per id.
+    pub channels: Vec<[u32; CHANNELS]>,
 }
 
 /// When a vector is scaled to length 1.
@@ -208,7 +216,17 @@ pub enum Made {
     Vectors(Vec<Vectors>),
     /// The logits of each row: one vector for the whole text, one per token, or one per wanted place.
     Scores(Vec<Vectors>),
+    Table(TableScores),
     Logits(Vec<f32>),
+}
+
+/// Logits of the tokens of a table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableScores {
+    /// One per token: whether it belongs to the answer.
+    pub tokens: Vec<f32>,
+    /// What is to be done with the cells; empty where the model doesn't say.
+    pub aggregations: Vec<f32>,
 }
 
 /// One or several vectors of the same text.

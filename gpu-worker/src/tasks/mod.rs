@@ -23,6 +23,7 @@ mod seq2seq;
 mod shape;
 pub mod shares;
 mod suitability;
+mod table_question_answering;
 mod texts;
 mod token_classification;
 mod token_reader;
@@ -36,8 +37,8 @@ use self::scoring::{Scorer, ScoringPipeline};
 pub use self::{
     counters::{AGE_BOUNDS, BATCH_BOUNDS, CANCEL_BOUNDS, Cancels, Counters},
     job::{
-        Encode, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Score, Tenant, Timing,
-        TokenRow, Vectors, Work, Write,
+        Encode, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Score, TableRow,
+        TableScores, Tenant, Timing, TokenRow, Vectors, Work, Write,
     },
     shape::StepShape,
     suitability::misfit,
@@ -59,7 +60,7 @@ pub struct Task {
     pub processor: fn(&Files) -> Result<Arc<dyn Processor>, Failure>,
 }
 
-/// Every task that this worker knows.
+/// Every task that this worker knows; one that several kinds of models can do has a line for each.
 pub const TASKS: &[Task] = &[
     Task { id: "text-generation", kind: ModelKind::CausalLm, processor: generation::processor },
     Task {
@@ -78,6 +79,16 @@ pub const TASKS: &[Task] = &[
         id: "question-answering",
         kind: ModelKind::QuestionAnswerer,
         processor: question_answering::processor,
+    },
+    Task {
+        id: "table-question-answering",
+        kind: ModelKind::TableAnswerer,
+        processor: table_question_answering::choosing,
+    },
+    Task {
+        id: "table-question-answering",
+        kind: ModelKind::Seq2SeqLm,
+        processor: table_question_answering::writing,
     },
     Task { id: "fill-mask", kind: ModelKind::MaskedLm, processor: fill_mask::processor },
     Task {
@@ -118,7 +129,17 @@ pub const TASKS: &[Task] = &[
 ];
 
 pub fn find(id: &str) -> Option<&'static Task> {
-    TASKS.iter().find(|task| task.id == id)
+    named(id).next()
+}
+
+/// The task on one of these kinds of models.
+pub fn find_on(id: &str, kinds: &[ModelKind]) -> Option<&'static Task> {
+    named(id).find(|task| kinds.contains(&task.kind))
+}
+
+/// The lines of a task.
+pub fn named(id: &str) -> impl Iterator<Item = &'static Task> {
+    TASKS.iter().filter(move |task| task.id == id)
 }
 
 /// The task that a request's `input` belongs to.
@@ -136,6 +157,7 @@ pub fn of_input(request: &InferRequest) -> Option<&'static str> {
         Input::TokenClassification(_) => "token-classification",
         Input::QuestionAnswering(_) => "question-answering",
         Input::FillMask(_) => "fill-mask",
+        Input::TableQuestionAnswering(_) => "table-question-answering",
         Input::Text2textGeneration(_) => "text2text-generation",
         Input::Summarization(_) => "summarization",
         Input::Translation(_) => "translation",
@@ -289,6 +311,9 @@ impl Pipelines {
             }
             Model::TokenClassifier(model) | Model::QuestionAnswerer(model) => {
                 Box::new(ScoringPipeline::of(Scorer::Tokens(model), device))
+            }
+            Model::TableAnswerer(model) => {
+                Box::new(table_question_answering::TablePipeline::of(model, device))
             }
             Model::MaskedLm(model) => Box::new(ScoringPipeline::of(Scorer::Masked(model), device)),
             Model::ImageClassifier(model) => {

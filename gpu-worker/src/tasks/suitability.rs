@@ -3,15 +3,18 @@
 
 use serde_json::Value;
 
-use super::Task;
+use super::{Files, Task, table_question_answering};
 use crate::models::ModelKind;
 
-/// Why not; `None` where the config has nothing against it.
-pub fn misfit(task: &Task, config: &Value) -> Option<String> {
+/// Why not; `None` where the config and the other small files have nothing against it.
+pub fn misfit(task: &Task, config: &Value, files: &Files) -> Option<String> {
     if let Some(architecture) = other_head(task.kind, config) {
         return Some(format!("it holds a {architecture}, which is no {}", task.kind));
     }
     match task.id {
+        "table-question-answering" if task.kind == ModelKind::Seq2SeqLm => {
+            table_question_answering::misfit(files)
+        }
         "zero-shot-classification" if entailment(config).is_none() => {
             Some("config.json names no label that begins with \"entail\"".to_owned())
         }
@@ -40,7 +43,7 @@ fn has_head(kind: ModelKind, class: &str) -> bool {
     match kind {
         ModelKind::SequenceClassifier => ends(TEXTS),
         ModelKind::TokenClassifier => ends(TOKENS),
-        ModelKind::QuestionAnswerer => ends(ANSWERS),
+        ModelKind::QuestionAnswerer | ModelKind::TableAnswerer => ends(ANSWERS),
         ModelKind::MaskedLm => ends(GAPS),
         // These write with the table of words that they read, which a checkpoint with another head has too.
         ModelKind::CausalLm | ModelKind::Seq2SeqLm => {
@@ -75,13 +78,15 @@ fn n_labels(config: &Value) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use serde_json::json;
 
     use super::*;
-    use crate::tasks::find;
+    use crate::tasks::{find, find_on};
 
     fn fits(task: &str, config: &Value) -> bool {
-        misfit(find(task).expect("a task"), config).is_none()
+        misfit(find(task).expect("a task"), config, &Files::new(HashMap::new())).is_none()
     }
 
     #[test]
@@ -92,12 +97,31 @@ mod tests {
         assert!(fits("text-classification", &classifier));
         assert!(fits("feature-extraction", &classifier));
         assert!(fits("text-classification", &json!({})));
-        let why = misfit(find("text-classification").expect("a task"), &encoder);
+        let task = find("text-classification").expect("a task");
+        let why = misfit(task, &encoder, &Files::new(HashMap::new()));
         assert_eq!(why.as_deref(), Some("it holds a BertModel, which is no sequence classifier"));
         let follows = json!({"architectures": ["BartForSequenceClassification"], "label2id": {"entailment": 0}});
         assert!(!fits("summarization", &follows) && fits("zero-shot-classification", &follows));
         assert!(fits("translation", &json!({"architectures": ["MarianMTModel"]})));
         assert!(fits("text-generation", &json!({"architectures": ["GPT2LMHeadModel"]})));
+    }
+
+    #[test]
+    fn only_a_model_with_a_tokenizer_for_tables_writes_about_them() {
+        let task = find_on("table-question-answering", &[ModelKind::Seq2SeqLm]).expect("a task");
+        let config = json!({"architectures": ["BartForConditionalGeneration"]});
+        let why = |class: &str| {
+            let file = json!({"tokenizer_class": class}).to_string().into_bytes();
+            let files = HashMap::from([("tokenizer_config.json".to_owned(), file)]);
+            misfit(task, &config, &Files::new(files))
+        };
+        assert_eq!(why("TapexTokenizer"), None);
+        assert!(why("BartTokenizer").is_some_and(|why| why.contains("TapexTokenizer")));
+        assert!(fits(
+            "table-question-answering",
+            &json!({"architectures": ["TapasForQuestionAnswering"]})
+        ));
+        assert!(!fits("table-question-answering", &json!({"architectures": ["TapasForMaskedLM"]})));
     }
 
     #[test]

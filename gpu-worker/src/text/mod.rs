@@ -1,5 +1,6 @@
 //! Text in and out: tokenizers, detokenising a stream, stop strings, chat templates, generation defaults.
 
+mod characters;
 mod chat_template;
 mod convert;
 mod decoding_config;
@@ -13,10 +14,12 @@ mod sentencepiece;
 mod special_tokens;
 mod stop;
 mod strftime;
+mod tables;
 mod template_environment;
 mod template_methods;
 mod tokenizer;
 
+use characters::is_python_space;
 pub use chat_template::{ChatInput, ChatTemplate};
 pub use convert::Files as TokenizerFiles;
 pub use decoding_config::{DecodingConfig, StopRule};
@@ -24,6 +27,7 @@ pub use detokenizer::Detokenizer;
 pub use generation_config::GenerationConfig;
 pub use special_tokens::SpecialTokens;
 pub use stop::{StopMatcher, StopOutcome};
+pub use tables::{CHANNELS, FlatTables, Table, TableEncoder, TableError, TableTokens};
 pub use tokenizer::{Encoding, Tokenizer};
 
 /// Why a repository's text files cannot be used, or a text cannot be turned into tokens or back.
@@ -101,9 +105,4 @@ impl TextError {
             Self::Decode { .. } => "inference_failed",
         }
     }
-}
-
-/// Python's `str.isspace`.
-fn is_python_space(c: char) -> bool {
-    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }

@@ -17,4 +17,5 @@ mod hashed_weights;
 mod image;
 mod seq2seq;
 mod table;
+mod tables;
 mod writing;

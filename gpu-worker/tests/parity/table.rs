@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use crate::{
     causal, diffusion, encoder,
     fixture::{Fixture, assert_close, difference},
-    image, seq2seq,
+    image, seq2seq, tables,
 };
 
 const TITLE: &str = "# What equals the reference
@@ -59,6 +59,10 @@ fn rows() -> Vec<Row> {
         let found = found.narrow(0, n_found - n_expected, n_expected);
         row(kind, name, &found, expected, false);
     });
+    for name in tables::TABLE_ANSWERERS {
+        let (found, expected) = tables::long_logits(&Fixture::open(name));
+        row(ModelKind::TableAnswerer, name, &found, &expected, false);
+    }
     for name in image::CLASSIFIERS {
         let fixture = Fixture::open(name);
         let model = fixture.image_classifier(Kind::Float);

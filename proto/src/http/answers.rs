@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{EntitiesAnswer, QuestionAnswer};
+use super::{EntitiesAnswer, QuestionAnswer, TableAnswer};
 use crate::{
     ChatMessage, Embedding, EmbeddingOutput, FillMaskOutput, GeneratedText, Labels, LabelsOutput,
     RankingOutput, Seq2SeqOutput, Seq2SeqTexts, SimilarityOutput, TextOutput, infer_result::Output,
@@ -29,6 +29,8 @@ pub enum TaskOutput {
     Entities(EntitiesAnswer),
     /// `question-answering`
     Question(QuestionAnswer),
+    /// `table-question-answering`
+    Table(TableAnswer),
     /// `fill-mask`
     Filled(FillMaskOutput),
 }
@@ -44,6 +46,7 @@ impl From<Output> for TaskOutput {
             Output::Seq2seq(output) => Self::Written(output.into()),
             Output::Entities(output) => Self::Entities(output.into()),
             Output::Answers(output) => Self::Question(output.into()),
+            Output::TableAnswer(output) => Self::Table(output.into()),
             Output::Filled(output) => Self::Filled(output),
         }
     }
@@ -73,6 +76,7 @@ impl Output {
                 .flat_map(|item| &item.entities)
                 .all(|entity| entity.score.is_finite()),
             Self::Answers(output) => output.answers.iter().all(|answer| answer.score.is_finite()),
+            Self::TableAnswer(_) => true,
             Self::Filled(output) => output
                 .masks
                 .iter()

@@ -7,6 +7,7 @@ mod fields;
 mod inputs;
 mod media;
 mod states;
+mod tables;
 mod token_answers;
 
 pub use answers::{
@@ -14,4 +15,5 @@ pub use answers::{
     WrittenAnswer, WrittenTexts,
 };
 pub use fields::fields_of;
+pub use tables::TableAnswer;
 pub use token_answers::{EntitiesAnswer, QuestionAnswer};

@@ -32,6 +32,7 @@ const SIGNS: Record<string, ReactNode> = {
   "text-retrieval": COMPARE,
   "token-classification": TEXT,
   "question-answering": TEXT,
+  "table-question-answering": TEXT,
   "fill-mask": TEXT,
   "image-classification": PICTURE,
   "sentence-similarity": COMPARE,

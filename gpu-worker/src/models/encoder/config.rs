@@ -2,7 +2,7 @@
 
 use crate::{
     layers::{Activation, RelativeBuckets, RelativePositionsConfig, RopeParameters},
-    models::{LoadError, unsupported},
+    models::{LoadError, TABLE_CHANNELS, unsupported},
 };
 
 /// An encoder without its heads.
@@ -58,7 +58,20 @@ pub struct EmbeddingsConfig {
     pub learned: LearnedPositions,
     /// How many kinds of segments have an embedding; 0 for none.
     pub n_types: i64,
+    /// For tokens of a table, which have further numbers.
+    pub table: Option<TableConfig>,
     pub projection: Option<Projection>,
+}
+
+/// What is embedded of a token's place in a table.
+#[derive(Clone, Copy, Debug)]
+pub struct TableConfig {
+    /// Embeddings of the channels are `{path}_0`, `{path}_1`, ….
+    pub path: &'static str,
+    /// Numbers of each channel are below this.
+    pub sizes: [i64; TABLE_CHANNELS],
+    /// Whether positions count from the first token of a cell.
+    pub counts_in_cells: bool,
 }
 
 /// Embeddings of positions.

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::{EncoderConfig, LearnedPositions};
+use super::{EncoderConfig, LearnedPositions, table::TableEmbeddings};
 use crate::{
     layers::{Embedding, LayerNorm, Linear, Step},
     weights::{Weights, WeightsError},
@@ -13,6 +13,7 @@ pub(super) struct Embeddings {
     positions: Option<Embedding>,
     learned: LearnedPositions,
     types: Option<Embedding>,
+    table: Option<TableEmbeddings>,
     norm: LayerNorm,
     projection: Option<Linear>,
     projects_first: bool,
@@ -40,6 +41,10 @@ impl Embeddings {
             } else {
                 None
             },
+            table: match &embeddings.table {
+                Some(table) => Some(TableEmbeddings::load(table, embeddings.dim, weights)?),
+                None => None,
+            },
             norm: LayerNorm::load_with(&norm, norm_dim, config.eps, config.biases.norms)?,
             projection: match embeddings.projection {
                 Some(projection) => Some(Linear::load_with(
@@ -54,7 +59,7 @@ impl Embeddings {
         })
     }
 
-    /// `[batch, seq]` ids and segment numbers to `[batch, seq, dim]`.
+    /// `[batch, seq]` ids and segment numbers to `[batch, seq, dim]`; tokens of tables have `[batch, seq, 7]` numbers.
     pub(super) fn forward(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor {
         let mut embedded = self.words.forward(ids, step);
         if let Some(types) = &self.types {
@@ -63,9 +68,17 @@ impl Embeddings {
                 None => types.first(1),
             };
         }
+        let table = self.table.as_ref().zip(type_ids);
+        if let Some((table, channels)) = table {
+            embedded += table.forward(channels, step);
+        }
         if let Some(positions) = &self.positions {
-            embedded += match self.learned {
-                LearnedPositions::AfterPadding { padding_id, .. } => {
+            let in_cells = table.and_then(|(table, channels)| table.places(channels));
+            embedded += match (self.learned, in_cells) {
+                (LearnedPositions::FromStart(n_rows), Some(places)) => {
+                    positions.forward(&places.clamp_max(n_rows - 1), step)
+                }
+                (LearnedPositions::AfterPadding { padding_id, .. }, _) => {
                     positions.forward(&numbers(ids, padding_id), step)
                 }
                 _ => positions.first(ids.size()[1]),

@@ -180,9 +180,9 @@ impl Transform {
 }
 
 /// An encoder with a head.
-struct OnEncoder<H> {
-    encoder: Encoder,
-    head: H,
+pub(super) struct OnEncoder<H> {
+    pub(super) encoder: Encoder,
+    pub(super) head: H,
 }
 
 struct Pooler(Option<Linear>);

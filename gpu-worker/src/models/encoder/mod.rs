@@ -6,18 +6,20 @@ mod convolution;
 mod embeddings;
 mod heads;
 mod layer;
+mod table;
 
 use tch::Tensor;
 
 pub use config::{
     Biases, ConvolutionConfig, EmbeddingsConfig, EncoderConfig, FusedGate, Inner, LayerConfig,
-    LayerNames, LearnedPositions, Positions, Projection, Projections, check_bidirectional,
-    check_layers, numbered, rotary,
+    LayerNames, LearnedPositions, Positions, Projection, Projections, TableConfig,
+    check_bidirectional, check_layers, numbered, rotary,
 };
 use convolution::Convolution;
 use embeddings::Embeddings;
 pub use heads::{DecoderConfig, HeadsConfig, TextPooling, TransformConfig, load};
 use layer::{Layer, Pass};
+pub use table::{CellsConfig, Choice, load_table};
 
 use crate::{
     layers::{LayerNorm, RelativeBias, RelativeTable, RopeParameters, Rotary, Step},
@@ -85,7 +87,7 @@ impl Encoder {
         })
     }
 
-    /// `[batch, seq]` ids and segment numbers to `[batch, seq, dim]`.
+    /// `[batch, seq]` ids and segment numbers, for tables `[batch, seq, 7]` numbers, to `[batch, seq, dim]`.
     fn forward(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor {
         let mut hidden = self.embeddings.forward(ids, type_ids, step);
         let pass = self.positions.pass(&hidden, step);

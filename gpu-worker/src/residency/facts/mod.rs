@@ -122,7 +122,8 @@ impl Facts {
         let Some(architecture) = self.architecture else { return Vec::new() };
         let config: Value = serde_json::from_str(&self.config).unwrap_or_default();
         let offered = tasks::TASKS.iter().filter(|task| {
-            architecture.kinds.contains(&task.kind) && tasks::misfit(task, &config).is_none()
+            architecture.kinds.contains(&task.kind)
+                && tasks::misfit(task, &config, &self.files).is_none()
         });
         offered.map(|task| task.id).collect()
     }
@@ -142,8 +143,11 @@ impl Facts {
                 format!("{} does not say which task it is for; name one", self.model_id());
             return Err(Failure::new(Code::MissingTask, message).at("task"));
         }
-        let Some(task) = tasks::find(id) else {
-            let known = tasks::TASKS.iter().map(|task| task.id.to_owned()).collect();
+        let kinds = self.architecture.map(|architecture| architecture.kinds);
+        let task = tasks::find_on(id, kinds.unwrap_or_default()).or_else(|| tasks::find(id));
+        let Some(task) = task else {
+            let mut known: Vec<String> = tasks::TASKS.iter().map(|task| task.id.into()).collect();
+            known.dedup();
             return Err(Failure::new(
                 Code::TaskNotSupported,
                 format!("this server cannot run the task {id:?} yet"),
@@ -152,7 +156,8 @@ impl Facts {
             .texts("supported", known));
         };
         let Some(architecture) = self.architecture else {
-            let supported = models::supporting(task.kind).map(str::to_owned).collect();
+            let kinds = tasks::named(id).map(|task| task.kind);
+            let supported = kinds.flat_map(models::supporting).map(str::to_owned).collect();
             let message = format!(
                 "{} is a {:?}, which this server cannot run yet",
                 self.model_id(),
@@ -170,7 +175,7 @@ impl Facts {
                 .texts("supported", able));
         }
         let config: Value = serde_json::from_str(&self.config).unwrap_or_default();
-        if let Some(why) = tasks::misfit(task, &config) {
+        if let Some(why) = tasks::misfit(task, &config, &self.files) {
             let message = format!("{} cannot do {id}: {why}", self.model_id());
             let able = self.tasks().into_iter().map(str::to_owned).collect();
             return Err(Failure::new(Code::TaskNotSupported, message)

@@ -49,6 +49,11 @@ impl DefaultsByTask {
         Ok(Self { general: read(&Map::new())?, by_name })
     }
 
+    pub fn clear_prefixes(&mut self) {
+        self.general.prefix.clear();
+        self.by_name.iter_mut().for_each(|(_, defaults)| defaults.prefix.clear());
+    }
+
     /// The task's own where the file names it, else those of the model.
     pub fn of_task(&self, task: &str) -> &Defaults {
         self.named(task).unwrap_or(&self.general)

@@ -18,11 +18,11 @@ use proto::{
 };
 use serde_json::Value;
 
-pub use self::pipeline::Seq2SeqPipeline;
 use self::{
     defaults::{Defaults, DefaultsByTask},
-    languages::{Around, Languages, Marks, Pair},
+    languages::{Around, Languages, Marks},
 };
+pub use self::{languages::Pair, pipeline::Seq2SeqPipeline};
 use super::{Files, Made, Prepared, Processor, Work, Write};
 use crate::{
     failure::{Code, Failure},
@@ -47,7 +47,8 @@ pub fn translation(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
     Ok(Arc::new(Writer::new("translation", files)?))
 }
 
-struct Writer {
+/// What a model that writes needs of a repository.
+pub struct Writer {
     task: &'static str,
     tokenizer: Tokenizer,
     defaults: DefaultsByTask,
@@ -67,7 +68,7 @@ struct Asked {
 }
 
 impl Writer {
-    fn new(task: &'static str, files: &Files) -> Result<Self, Failure> {
+    pub fn new(task: &'static str, files: &Files) -> Result<Self, Failure> {
         let config = files.json("config.json")?.unwrap_or_default();
         let tokenizer = super::tokenizer(files)?;
         let tokenizer_config = files.json("tokenizer_config.json")?.unwrap_or_default();
@@ -86,6 +87,16 @@ impl Writer {
             context,
             cut_length: cut_length.min(context),
         })
+    }
+
+    /// For tasks that know no words before a text.
+    pub fn without_prefixes(mut self) -> Self {
+        self.defaults.clear_prefixes();
+        self
+    }
+
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
     }
 
     fn asked(&self, request: &InferRequest) -> Result<Asked, Failure> {
@@ -208,32 +219,57 @@ fn check(texts: &Texts) -> Result<(), Failure> {
     Ok(())
 }
 
-impl Processor for Writer {
-    fn prepare(&self, request: &InferRequest) -> Result<Prepared, Failure> {
-        let Asked { texts, languages, options } = self.asked(request)?;
-        check(&texts)?;
-        let (defaults, marks) = self.plan(&languages)?;
+impl Writer {
+    /// The work for texts; `field` names each where it is refused.
+    pub fn work(
+        &self,
+        texts: &Texts,
+        languages: &Pair,
+        options: &Seq2SeqOptions,
+        seed: Option<u64>,
+        field: impl Fn(usize) -> String,
+    ) -> Result<Write, Failure> {
+        let (defaults, marks) = self.plan(languages)?;
         let mut decoding =
-            Decoding::resolve(&options, &defaults.generation, &defaults.decoding, self.context)?;
+            Decoding::resolve(options, &defaults.generation, &defaults.decoding, self.context)?;
         if marks.forced_bos.is_some() {
             decoding.constraints.forced_bos_token_id = marks.forced_bos;
         }
-        let field = |idx: usize| match texts.is_list {
-            true => format!("inputs.text[{idx}]"),
-            false => "inputs.text".to_owned(),
-        };
         let source = |(idx, text): (usize, &String)| {
             self.source(text, defaults, &marks, decoding.truncate, &field(idx))
         };
         let sources: Vec<Vec<u32>> =
             texts.items.iter().enumerate().map(source).collect::<Result<_, _>>()?;
-        let prompt_tokens = sources.iter().map(Vec::len).sum::<usize>() as u32;
-        let seed = decoding.seed.or(request.seed).unwrap_or_else(rand::random);
-        let draws = decoding.sampling.do_sample;
+        let seed = decoding.seed.or(seed).unwrap_or_else(rand::random);
+        Ok(Write { sources, decoding, seed, tokenizer: self.tokenizer.clone() })
+    }
+}
+
+impl Write {
+    pub fn prompt_tokens(&self) -> u32 {
+        self.sources.iter().map(Vec::len).sum::<usize>() as u32
+    }
+
+    /// The seed, where random numbers are drawn.
+    pub fn drawn_seed(&self) -> Option<u64> {
+        self.decoding.sampling.do_sample.then_some(self.seed)
+    }
+}
+
+impl Processor for Writer {
+    fn prepare(&self, request: &InferRequest) -> Result<Prepared, Failure> {
+        let Asked { texts, languages, options } = self.asked(request)?;
+        check(&texts)?;
         let is_list = texts.is_list;
-        let tokenizer = self.tokenizer.clone();
+        let field = |idx: usize| match is_list {
+            true => format!("inputs.text[{idx}]"),
+            false => "inputs.text".to_owned(),
+        };
+        let work = self.work(&texts, &languages, &options, request.seed, field)?;
         Ok(Prepared {
-            work: Work::Write(Box::new(Write { sources, decoding, seed, tokenizer })),
+            prompt_tokens: Some(work.prompt_tokens()),
+            seed: work.drawn_seed(),
+            work: Work::Write(Box::new(work)),
             finish: Box::new(move |made| {
                 let Made::Written(items) = made else {
                     return Err(Failure::new(Code::InferenceFailed, "the lane wrote nothing"));
@@ -241,8 +277,6 @@ impl Processor for Writer {
                 let items = items.into_iter().map(|choices| Seq2SeqTexts { choices }).collect();
                 Ok(Output::Seq2seq(Seq2SeqOutput { items, is_list }))
             }),
-            prompt_tokens: Some(prompt_tokens),
-            seed: draws.then_some(seed),
         })
     }
 }

@@ -35,7 +35,7 @@ pub(in crate::text) enum Plain {
 const ANY: &str = "TokenizersBackend";
 
 /// Classes by their names, `Fast` left out.
-const CLASSES: [(&str, Class); 33] = [
+const CLASSES: [(&str, Class); 34] = [
     ("AlbertTokenizer", Class::Library(scored_pieces::albert)),
     ("BartTokenizer", Class::Library(byte_level::roberta)),
     ("BertTokenizer", Class::Library(word_piece::bert)),
@@ -67,6 +67,7 @@ const CLASSES: [(&str, Class); 33] = [
     ("RobertaTokenizer", Class::Library(byte_level::roberta)),
     ("T5Tokenizer", Class::Library(scored_pieces::t5)),
     ("TapasTokenizer", Class::Plain(Plain::Tapas)),
+    ("TapexTokenizer", Class::Library(byte_level::roberta)),
     ("XLMRobertaTokenizer", Class::Library(scored_pieces::xlm_roberta)),
     (ANY, Class::Library(merged_pieces::any)),
 ];

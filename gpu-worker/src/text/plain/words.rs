@@ -8,7 +8,7 @@ use std::{collections::HashSet, ops::Range};
 use unicode_general_category::{GeneralCategory, get_general_category};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::text::is_python_space;
+use crate::text::characters::{is_python_alphanumeric, is_python_space};
 
 /// Longer words are unknown.
 const LONGEST_WORD: usize = 100;
@@ -132,8 +132,7 @@ impl Words {
 fn says_nothing(text: &str) -> bool {
     let lower = text.to_lowercase();
     let lower = lower.trim_matches(is_python_space);
-    let is_word = |c: char| c.is_alphanumeric();
-    matches!(lower, "n/a" | "?" | "nan") || !lower.chars().any(is_word)
+    matches!(lower, "n/a" | "?" | "nan") || !lower.chars().any(is_python_alphanumeric)
 }
 
 fn is_space(c: char) -> bool {

@@ -8,6 +8,7 @@ pub mod models;
 pub mod program;
 pub mod signals;
 pub mod system;
+pub mod table_models;
 pub mod token_models;
 pub mod worker;
 pub mod writers;

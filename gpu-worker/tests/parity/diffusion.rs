@@ -4,8 +4,12 @@ use gpu_worker::{
     layers::Step,
     models::{
         LoadError,
-        diffusion::{Added, AutoencoderKl, ClipText, Condition, Unet2d, Unet2dCondition},
+        diffusion::{
+            Added, AutoencoderKl, ClipText, Condition, SafetyChecker, SafetyScores, Unet2d,
+            Unet2dCondition,
+        },
     },
+    weights::Rename,
 };
 use tch::{Kind, Tensor};
 
@@ -174,6 +178,37 @@ fn layers_of_a_text_encoder_are_skipped_from_the_last() {
 }
 
 #[test]
+fn pictures_are_refused_as_by_the_reference() {
+    let _guard = tch::no_grad_guard();
+    let fixture = fixture("safety-checker");
+    // As published: the name of the picture's encoder twice.
+    let old = Rename::Part { from: "vision_model.", to: "vision_model.vision_model." };
+    let mut checkpoint = fixture.checkpoint(&[old], Kind::Float);
+    checkpoint.rename(SafetyChecker::RENAMES);
+    let checker = SafetyChecker::load(fixture.config(), &checkpoint.root()).unwrap();
+    assert_eq!(checkpoint.finish().unwrap().0, Vec::<String>::new());
+    assert_eq!(checker.image_size(), 24);
+    let scores = checker.scores(fixture.expected("pixels"), &Step::whole());
+    let rows = |row: fn(&SafetyScores) -> &Vec<f32>| {
+        let rows: Vec<Tensor> = scores.iter().map(|one| Tensor::from_slice(row(one))).collect();
+        Tensor::stack(&rows, 0)
+    };
+    assert_within(TOLERANCE, &rows(|one| &one.special), fixture.expected("special"), "special");
+    assert_within(TOLERANCE, &rows(|one| &one.concepts), fixture.expected("concepts"), "concepts");
+    let refused = fixture.expected("refused");
+    for row in 0..refused.size()[0] {
+        let shift = -1.0 + 0.1 * row as f32;
+        for (idx, one) in scores.iter().enumerate() {
+            let shifted = |scores: &[f32]| scores.iter().map(|score| score - shift).collect();
+            let shifted =
+                SafetyScores { special: shifted(&one.special), concepts: shifted(&one.concepts) };
+            let expected = refused.int64_value(&[row, idx as i64]) != 0;
+            assert_eq!(shifted.is_refused(), expected, "picture {idx} with {shift}");
+        }
+    }
+}
+
+#[test]
 fn an_autoencoder_knows_its_scale() {
     let _guard = tch::no_grad_guard();
     let latents = Tensor::from_slice(&[1.0f32, -2.0]);
@@ -196,8 +231,7 @@ fn old_names_of_attention_are_known() {
     let fixture = fixture("vae-sd");
     let old = [(".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value.")];
     let old = old.into_iter().chain([(".to_out.0.", ".proj_attn.")]);
-    let old: Vec<_> =
-        old.map(|(from, to)| gpu_worker::weights::Rename::Part { from, to }).collect();
+    let old: Vec<_> = old.map(|(from, to)| Rename::Part { from, to }).collect();
     let mut checkpoint = fixture.checkpoint(&old, Kind::Float);
     assert!(checkpoint.names().any(|name| name.contains("proj_attn")));
     checkpoint.rename(AutoencoderKl::RENAMES);

@@ -5,10 +5,11 @@
 use serde::Deserialize;
 use tch::Tensor;
 
+use super::clip_layer::{Layer, LayerConfig};
 use crate::{
     layers::{Activation, Embedding, LayerNorm, Linear, Step},
     models::{LoadError, check_divides, check_positive},
-    weights::{Rename, Weights, WeightsError},
+    weights::{Rename, Weights},
 };
 
 /// Configs older than the token's own name for the end of a text say this; then the largest id of a text is its end.
@@ -60,6 +61,17 @@ impl Config {
         ])?;
         check_divides("num_attention_heads", self.num_attention_heads, self.hidden_size)
     }
+
+    fn layer(&self) -> LayerConfig {
+        LayerConfig {
+            dim: self.hidden_size,
+            inner_dim: self.intermediate_size,
+            n_heads: self.num_attention_heads,
+            act: self.hidden_act,
+            eps: self.layer_norm_eps,
+            is_causal: true,
+        }
+    }
 }
 
 pub struct ClipText {
@@ -102,7 +114,7 @@ impl ClipText {
                 dim,
             )?,
             layers: (0..config.num_hidden_layers)
-                .map(|layer| Layer::load(&config, &layers.at(layer)))
+                .map(|layer| Layer::load(config.layer(), &layers.at(layer)))
                 .collect::<Result<_, _>>()?,
             final_layer_norm: LayerNorm::load(
                 &weights.at("final_layer_norm"),
@@ -183,53 +195,5 @@ impl ClipText {
         self.text_projection
             .as_ref()
             .map_or(self.config.hidden_size, |_| self.config.projection_dim)
-    }
-}
-
-struct Layer {
-    layer_norm1: LayerNorm,
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
-    out_proj: Linear,
-    layer_norm2: LayerNorm,
-    fc1: Linear,
-    fc2: Linear,
-    act: Activation,
-    n_heads: i64,
-    scale: f64,
-}
-
-impl Layer {
-    fn load(config: &Config, weights: &Weights) -> Result<Self, WeightsError> {
-        let (dim, inner_dim) = (config.hidden_size, config.intermediate_size);
-        let projection = |name| Linear::load(&weights.at("self_attn").at(name), dim, dim);
-        let norm = |name| LayerNorm::load(&weights.at(name), dim, config.layer_norm_eps);
-        let mlp = weights.at("mlp");
-        Ok(Self {
-            layer_norm1: norm("layer_norm1")?,
-            q_proj: projection("q_proj")?,
-            k_proj: projection("k_proj")?,
-            v_proj: projection("v_proj")?,
-            out_proj: projection("out_proj")?,
-            layer_norm2: norm("layer_norm2")?,
-            fc1: Linear::load(&mlp.at("fc1"), dim, inner_dim)?,
-            fc2: Linear::load(&mlp.at("fc2"), inner_dim, dim)?,
-            act: config.hidden_act,
-            n_heads: config.num_attention_heads,
-            scale: ((dim / config.num_attention_heads) as f64).powf(-0.5),
-        })
-    }
-
-    /// `[batch, seq, dim]` to the same shape.
-    fn forward(&self, xs: Tensor, step: &Step) -> Tensor {
-        let normalised = self.layer_norm1.forward(&xs, step);
-        let project = |linear: &Linear| linear.forward(&normalised, step);
-        let (q, k, v) = (project(&self.q_proj), project(&self.k_proj), project(&self.v_proj));
-        let attended = step.attend_before(&q, &k, &v, self.n_heads, self.scale);
-        let xs = xs + self.out_proj.forward(&attended, step);
-        let normalised = self.layer_norm2.forward(&xs, step);
-        let expanded = self.act.forward(&self.fc1.forward(&normalised, step));
-        xs + self.fc2.forward(&expanded, step)
     }
 }

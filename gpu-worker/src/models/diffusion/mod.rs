@@ -4,11 +4,13 @@
 mod attention;
 mod autoencoder_kl;
 mod blocks;
+mod clip_layer;
 mod clip_text;
 mod embeddings;
 mod per_block;
 mod resampling;
 mod resnet;
+mod safety_checker;
 mod transformer;
 mod u_shape;
 mod unet;
@@ -19,6 +21,7 @@ use tch::Tensor;
 pub use self::{
     autoencoder_kl::{AutoencoderKl, Moments},
     clip_text::{ClipText, EncodedText},
+    safety_checker::{SafetyChecker, SafetyScores},
     unet::{Added, Condition, Unet2dCondition},
     unet_2d::Unet2d,
 };

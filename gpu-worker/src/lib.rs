@@ -12,6 +12,7 @@ pub mod models;
 pub mod residency;
 pub mod rpc;
 pub mod sampling;
+pub mod schedulers;
 pub mod tasks;
 pub mod text;
 pub mod weights;

@@ -1,0 +1,140 @@
+//! DDPM (Ho et al., 2020, <https://arxiv.org/abs/2006.11239>).
+//!
+//! Reference: `diffusers/schedulers/scheduling_ddpm.py`.
+
+use tch::Tensor;
+
+use super::{
+    Class, Fields, Noise, Request, Scheduler, SchedulerError, Start, Steps,
+    betas::{BetaSchedule, Betas, n_train_timesteps},
+    limits::Limits,
+    noising,
+    prediction::{EPSILON, Prediction, SAMPLE, VELOCITY},
+    spacing::{self, Spacing},
+};
+
+pub(super) const DDPM: Class = Class { name: "DDPMScheduler", load };
+
+const BETAS: Betas = Betas {
+    schedules: &[
+        ("linear", BetaSchedule::Linear),
+        ("scaled_linear", BetaSchedule::ScaledLinear),
+        ("squaredcos_cap_v2", BetaSchedule::Cosine),
+        ("laplace", BetaSchedule::Laplace),
+        ("sigmoid", BetaSchedule::Sigmoid),
+    ],
+    ..Betas::DEFAULT
+};
+
+fn load(fields: &Fields) -> Result<Start, SchedulerError> {
+    let config = Config::read(fields)?;
+    Ok(Box::new(move |request| Ok(Box::new(Ddpm::start(&config, request)?))))
+}
+
+#[derive(Clone)]
+struct Config {
+    n_train_timesteps: usize,
+    alphas_cumprod: Vec<f32>,
+    prediction: Prediction,
+    variance: Variance,
+    limits: Limits,
+    spacing: Spacing,
+    steps_offset: usize,
+}
+
+/// Of the noise that a step adds.
+#[derive(Clone, Copy)]
+enum Variance {
+    FixedSmall,
+    FixedSmallLog,
+    FixedLarge,
+}
+
+impl Config {
+    fn read(fields: &Fields) -> Result<Self, SchedulerError> {
+        let n_train_timesteps = n_train_timesteps(fields)?;
+        let variances = [
+            ("fixed_small", Variance::FixedSmall),
+            ("fixed_small_log", Variance::FixedSmallLog),
+            ("fixed_large", Variance::FixedLarge),
+        ];
+        Ok(Self {
+            n_train_timesteps,
+            alphas_cumprod: BETAS.alphas_cumprod(fields)?,
+            prediction: Prediction::read(fields, &[EPSILON, SAMPLE, VELOCITY])?,
+            variance: fields.choose("variance_type", Variance::FixedSmall, &variances)?,
+            limits: Limits::read(fields, true)?,
+            spacing: Spacing::read(fields, Spacing::Leading)?,
+            steps_offset: fields.whole("steps_offset", 0, 0..=n_train_timesteps)?,
+        })
+    }
+}
+
+struct Ddpm {
+    config: Config,
+    timesteps: Vec<f64>,
+}
+
+impl Ddpm {
+    fn start(config: &Config, request: &Request) -> Result<Self, SchedulerError> {
+        let n_train = config.n_train_timesteps;
+        let timesteps = match &request.steps {
+            Steps::Timesteps(own) => spacing::own_timesteps(own, n_train)?,
+            steps => spacing::whole(config.spacing, steps, n_train, config.steps_offset)?,
+        };
+        let timesteps = timesteps.into_iter().map(|timestep| timestep as f64).collect();
+        Ok(Self { config: config.clone(), timesteps })
+    }
+
+    /// 1 after the last step.
+    fn alpha(&self, index: usize) -> f32 {
+        let timestep = self.timesteps.get(index);
+        timestep.map_or(1.0, |&timestep| self.config.alphas_cumprod[timestep as usize])
+    }
+
+    fn deviation(&self, alpha: f32, next_alpha: f32) -> f32 {
+        let beta = 1.0 - alpha / next_alpha;
+        let variance = ((1.0 - next_alpha) / (1.0 - alpha) * beta).max(1e-20);
+        match self.config.variance {
+            Variance::FixedSmall => variance.sqrt(),
+            Variance::FixedSmallLog => (0.5 * variance.ln()).exp(),
+            Variance::FixedLarge => beta.sqrt(),
+        }
+    }
+}
+
+impl Scheduler for Ddpm {
+    fn timesteps(&self) -> &[f64] {
+        &self.timesteps
+    }
+
+    fn add_noise(&self, original: &Tensor, noise: &Tensor, index: usize) -> Tensor {
+        noising::at_alpha(original, noise, self.alpha(index))
+    }
+
+    fn denoised(&self, output: &Tensor, index: usize, sample: &Tensor) -> Tensor {
+        self.config.prediction.original_at_alpha(output, sample, self.alpha(index))
+    }
+
+    fn step(
+        &mut self,
+        output: &Tensor,
+        index: usize,
+        sample: &Tensor,
+        noise: &mut Noise,
+    ) -> Tensor {
+        let (alpha, next_alpha) = (self.alpha(index), self.alpha(index + 1));
+        let (beta, next_beta) = (1.0 - alpha, 1.0 - next_alpha);
+        let step_alpha = alpha / next_alpha;
+        let original = self.config.limits.apply(self.denoised(output, index, sample));
+        let of_original = next_alpha.sqrt() * (1.0 - step_alpha) / beta;
+        let of_sample = step_alpha.sqrt() * next_beta / beta;
+        let next = original * f64::from(of_original) + sample * f64::from(of_sample);
+        // Timestep 0 is the only one without noise, which need not be the last.
+        if self.timesteps[index] > 0.0 {
+            let deviation = self.deviation(alpha, next_alpha);
+            return next + noise(&output.size(), output.kind()) * f64::from(deviation);
+        }
+        next
+    }
+}

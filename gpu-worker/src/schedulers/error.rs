@@ -1,0 +1,53 @@
+//! Why there is no scheduler.
+
+use crate::failure::{Code, Failure};
+
+#[derive(Debug, thiserror::Error)]
+pub enum SchedulerError {
+    #[error("scheduler_config.json is not an object")]
+    NotAnObject,
+    #[error("scheduler_config.json names no class (_class_name)")]
+    NoClass,
+    #[error("scheduler {class} is not supported; supported are {}", known.join(", "))]
+    UnknownClass { class: String, known: Vec<&'static str> },
+    #[error("scheduler_config.json: {field} must be {expected}")]
+    Type { field: &'static str, expected: &'static str },
+    #[error("scheduler_config.json: {field} = {value} is not supported")]
+    UnsupportedValue { field: &'static str, value: String },
+    #[error("at least one step is needed")]
+    NoSteps,
+    #[error("{steps} steps are more than the {limit} that this scheduler can take")]
+    TooManySteps { steps: usize, limit: usize },
+    #[error("{steps} steps are fewer than the {limit} that this scheduler needs")]
+    TooFewSteps { steps: usize, limit: usize },
+    #[error("this scheduler takes no {given} of the request's own")]
+    OwnSchedule { given: &'static str },
+    #[error("{given} must fall from step to step, within the {n_train} timesteps of training")]
+    NotFalling { given: &'static str, n_train: usize },
+}
+
+impl SchedulerError {
+    fn is_the_requests(&self) -> bool {
+        match self {
+            Self::NotAnObject
+            | Self::NoClass
+            | Self::UnknownClass { .. }
+            | Self::Type { .. }
+            | Self::UnsupportedValue { .. } => false,
+            Self::NoSteps
+            | Self::TooManySteps { .. }
+            | Self::TooFewSteps { .. }
+            | Self::OwnSchedule { .. }
+            | Self::NotFalling { .. } => true,
+        }
+    }
+}
+
+impl From<SchedulerError> for Failure {
+    fn from(error: SchedulerError) -> Self {
+        if error.is_the_requests() {
+            return Self::new(Code::InvalidRequest, &error).at("options.num_inference_steps");
+        }
+        Self::new(Code::ArchitectureNotSupported, &error).at("scheduler/scheduler_config.json")
+    }
+}

@@ -1,0 +1,122 @@
+//! Diffusion schedulers: which noise levels are visited, and how a denoiser's output leads from one to the next.
+//!
+//! One file per class of `diffusers.schedulers`, one line per class in [`CLASSES`]. Tables and coefficients are scalars,
+//! rounded to float32 where the reference does so; only samples are tensors, on whatever device they are. Nothing here
+//! draws random numbers: noise is handed in.
+//!
+//! A [`SchedulerConfig`] is read once per model and starts one [`Scheduler`] per request.
+
+mod betas;
+mod config;
+mod ddim;
+mod ddpm;
+mod error;
+mod euler;
+mod fields;
+mod limits;
+mod noising;
+mod numpy;
+mod pndm;
+mod prediction;
+mod sigmas;
+mod spacing;
+
+pub use config::SchedulerConfig;
+pub use error::SchedulerError;
+use fields::Fields;
+use tch::{Kind, Tensor};
+
+/// Every class there is.
+const CLASSES: &[Class] = &[ddim::DDIM, ddpm::DDPM, euler::EULER, pndm::PNDM];
+
+/// The way of one request from noise to a picture.
+///
+/// Samples and outputs are `[batch, …]` of one shape, on one device. Indices count in [`Self::timesteps`]; a request may
+/// begin in the middle (image to image), and then goes on one by one.
+pub trait Scheduler: Send {
+    /// What the denoiser is told at each of its evaluations, falling.
+    fn timesteps(&self) -> &[f64];
+
+    /// Levels of noise, the one after the last step included; empty where the class works with alphas instead.
+    fn sigmas(&self) -> &[f32] {
+        &[]
+    }
+
+    /// How many timesteps make one of the steps that the user counts.
+    fn order(&self) -> usize {
+        1
+    }
+
+    /// The standard deviation of the first sample.
+    fn init_noise_sigma(&self) -> f64 {
+        1.0
+    }
+
+    /// The sample as the denoiser wants it at that step.
+    fn scale_input(&self, sample: &Tensor, _index: usize) -> Tensor {
+        sample.shallow_clone()
+    }
+
+    /// A clean sample with as much noise as there is before that step.
+    fn add_noise(&self, original: &Tensor, noise: &Tensor, index: usize) -> Tensor;
+
+    /// The clean sample that the output implies, for previews; neither clipped nor scaled.
+    fn denoised(&self, output: &Tensor, index: usize, sample: &Tensor) -> Tensor;
+
+    /// The sample of the next step, in the output's kind. `sample` is the one before [`Self::scale_input`].
+    fn step(&mut self, output: &Tensor, index: usize, sample: &Tensor, noise: &mut Noise)
+    -> Tensor;
+}
+
+/// Standard normal noise of that shape and kind, on the sample's device. Asked at most once per step.
+pub type Noise<'a> = dyn FnMut(&[i64], Kind) -> Tensor + 'a;
+
+/// What a request wants of its scheduler.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub steps: Steps,
+    /// How much of DDIM's noise comes back at every step, 0..=1; the other classes do not look at it.
+    pub eta: f64,
+    /// The shift of time of configs with `use_dynamic_shifting`, which need it.
+    pub mu: Option<f64>,
+}
+
+impl Request {
+    /// So many steps, and nothing else.
+    pub fn of(n_steps: usize) -> Self {
+        Self { steps: Steps::Count(n_steps), eta: 0.0, mu: None }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Steps {
+    Count(usize),
+    /// Falling timesteps of training.
+    Timesteps(Vec<usize>),
+    /// Falling levels of noise. Flow matching appends the last one (0) itself; the other classes expect it in the list.
+    Sigmas(Vec<f64>),
+}
+
+/// A class of `diffusers.schedulers`.
+struct Class {
+    /// `_class_name` in `scheduler_config.json`.
+    name: &'static str,
+    /// Reads the config, as far as this class knows it.
+    load: fn(&Fields) -> Result<Start, SchedulerError>,
+}
+
+/// Starts a request on a config that is known to be good.
+type Start = Box<dyn Fn(&Request) -> Result<Box<dyn Scheduler>, SchedulerError> + Send + Sync>;
+
+impl Steps {
+    /// The number of steps, for classes that choose the timesteps themselves.
+    fn count(&self, limit: usize) -> Result<usize, SchedulerError> {
+        match self {
+            Self::Count(0) => Err(SchedulerError::NoSteps),
+            Self::Count(n) if *n > limit => Err(SchedulerError::TooManySteps { steps: *n, limit }),
+            Self::Count(n) => Ok(*n),
+            Self::Timesteps(_) => Err(SchedulerError::OwnSchedule { given: "timesteps" }),
+            Self::Sigmas(_) => Err(SchedulerError::OwnSchedule { given: "sigmas" }),
+        }
+    }
+}

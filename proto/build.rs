@@ -39,6 +39,7 @@ const ANSWERS: &[&str] = &[
     "RankedText",
     "RankingOutput",
     "Regret",
+    "ResidentAdapter",
     "ResultMetadata",
     "StartedEvent",
     "StepWorkspace",

@@ -223,7 +223,7 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
             let bytes: u64 = residency
                 .bytes
                 .iter()
-                .flat_map(|b| [b.weights, b.cache, b.workspace])
+                .map(proto::DeviceBytes::charged)
                 .fold(0, u64::saturating_add);
             figures.add("model_bytes", "gauge", &labels, bytes as f64);
             let learned = residency.learned.as_ref();

@@ -47,6 +47,10 @@ pub struct Config {
     #[arg(long, env = "ANYMODEL_MIN_RESIDENCY", default_value = "30s", value_parser = humantime::parse_duration)]
     pub min_residency: Duration,
 
+    /// Memory that the LoRA adapters of one model may use, such as `1GiB`; those used last stay.
+    #[arg(long, env = "ANYMODEL_ADAPTER_MEMORY", default_value = "1GiB", value_parser = parse_bytes)]
+    pub adapter_memory: u64,
+
     /// Where pins, budgets, evictions and learned costs are kept over restarts, one file per worker; default:
     /// `~/.local/state/anymodel`, or `anymodel` below `XDG_STATE_HOME`.
     #[arg(long, env = "ANYMODEL_STATE_DIR")]

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
+use proto::DeviceBytes;
 
 use crate::{
     residency::{Residencies, device},
@@ -69,8 +70,7 @@ fn publish_models(residencies: &Residencies, before: Vec<String>) -> Vec<String>
     let now = residencies.list();
     for residency in &now {
         let name = residency.model_id.clone();
-        let bytes: u64 =
-            residency.bytes.iter().map(|bytes| bytes.weights + bytes.cache + bytes.workspace).sum();
+        let bytes: u64 = residency.bytes.iter().map(DeviceBytes::charged).sum();
         gauge!("model_bytes", "model_name" => name.clone()).set(bytes as f64);
         gauge!("inference_running", "model_name" => name.clone())
             .set(f64::from(residency.in_flight));

@@ -103,6 +103,7 @@ async fn serve(config: Config, worker_id: String) -> anyhow::Result<ExitCode> {
         budget: config.memory_budget.of(device.total_bytes),
         keep_alive: config.keep_alive.0,
         min_residency: config.min_residency,
+        adapter_bytes: config.adapter_memory,
         baseline_growth_limit: config.baseline_growth_limit,
     };
     tracing::info!(

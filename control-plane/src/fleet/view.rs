@@ -147,7 +147,7 @@ impl View {
                 .filter(|residency| residency.state() != ResidencyState::Failed)
                 .flat_map(|residency| &residency.bytes)
                 .filter(|bytes| bytes.device == device.name)
-                .map(charged)
+                .map(proto::DeviceBytes::charged)
                 .fold(0, u64::saturating_add),
         };
         status.devices.iter().map(device).collect()
@@ -185,7 +185,7 @@ impl View {
                     dtype: residency.dtype.clone(),
                     kind: residency.kind.clone(),
                     device: bytes.map(|bytes| bytes.device.clone()).unwrap_or_default(),
-                    bytes: bytes.map_or(0, charged),
+                    bytes: bytes.map_or(0, proto::DeviceBytes::charged),
                     stage: stage(residency.state()),
                     busy: residency.in_flight.saturating_add(residency.queued),
                     pinned: residency.pinned,
@@ -208,11 +208,6 @@ impl View {
 fn rate(residency: &Residency) -> f64 {
     let since_s = residency.loaded_ms_ago.unwrap_or(0).max(1_000) as f64 / 1e3;
     residency.requests_per_second.unwrap_or(residency.requests as f64 / since_s)
-}
-
-/// A worker's figures are believed only so far that their sum cannot overflow.
-fn charged(bytes: &proto::DeviceBytes) -> u64 {
-    bytes.weights.saturating_add(bytes.cache).saturating_add(bytes.workspace)
 }
 
 fn stage(state: ResidencyState) -> Stage {

@@ -12,7 +12,7 @@ use axum::{
     response::{Response, sse::Event as Frame},
 };
 use futures::{StreamExt, stream};
-use proto::{Eviction, LearnedCost, LoadingEvent, Residency, ResidencyState};
+use proto::{Eviction, LearnedCost, LoadingEvent, Residency, ResidencyState, ResidentAdapter};
 use serde::Serialize;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
@@ -99,18 +99,22 @@ pub(super) struct ModelStatus {
     residency_id: String,
     /// Changes on load, unload, pin and drain.
     generation: u64,
+    /// LoRA adapters that are there beside it or on their way.
+    adapters: Vec<ResidentAdapter>,
 }
 
 /// Bytes of a model on its device.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 struct Bytes {
-    /// Weights, caches and working memory.
+    /// Weights, caches, adapters and working memory.
     total: u64,
     weights: u64,
     /// Of the weights: file pages of a map.
     mapped: u64,
     /// Caches of keys and values.
     cache: u64,
+    /// LoRA adapters that are there or on their way.
+    adapters: u64,
     /// Intermediate tensors.
     workspace: u64,
     /// Growth of the process or the device during the load; absent where it is unknown.
@@ -128,6 +132,8 @@ impl ModelStatus {
             bytes.weights = bytes.weights.saturating_add(device.weights);
             bytes.mapped = bytes.mapped.saturating_add(device.mapped);
             bytes.cache = bytes.cache.saturating_add(device.cache);
+            bytes.adapters = bytes.adapters.saturating_add(device.adapters);
+            bytes.total = bytes.total.saturating_add(device.charged());
             bytes.workspace = bytes.workspace.saturating_add(device.workspace);
             bytes.measured = device
                 .measured
@@ -140,7 +146,6 @@ impl ModelStatus {
             let at = SystemTime::now() + Duration::from_secs_f64(left.min(LONGEST_PAUSE_S));
             humantime::format_rfc3339_seconds(at).to_string()
         });
-        bytes.total = bytes.weights.saturating_add(bytes.cache).saturating_add(bytes.workspace);
         let devices: Vec<&str> =
             residency.bytes.iter().map(|bytes| bytes.device.as_str()).collect();
         Self {
@@ -177,6 +182,7 @@ impl ModelStatus {
             retry_at,
             regret_s: None,
             learned: residency.learned.clone(),
+            adapters: residency.adapters.clone(),
             residency_id: residency.residency_id.clone(),
             generation: residency.generation,
         }

@@ -49,6 +49,7 @@ export function modelStatus(model: CatalogueModel): ModelStatus {
       weights,
       mapped: weights,
       cache,
+      adapters: 0,
       workspace,
       measured: weights,
     },
@@ -57,6 +58,7 @@ export function modelStatus(model: CatalogueModel): ModelStatus {
     requests: 0,
     pinned: false,
     keep_alive_s: 600,
+    adapters: [],
   };
 }
 
@@ -98,6 +100,7 @@ export function worker(models: ModelStatus[]): WorkerRow {
         process_bytes_source: "smaps",
         weights_bytes: charged,
         cache_bytes: 0,
+        adapters_bytes: 0,
         workspace_bytes: 0,
         baseline_growth_bytes: 0,
         baseline_growth_limit_bytes: 256 * 2 ** 20,

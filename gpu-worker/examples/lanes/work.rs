@@ -12,7 +12,7 @@ use gpu_worker::{
     media::Pixels,
     memory::shim,
     tasks::{
-        Counters, Event, Job, Made, Pipelines, StepShape, Work as JobWork,
+        Counters, Event, Job, Made, Pipelines, RowAdapter, StepShape, Work as JobWork,
         batched::{BatchPipeline, Batched},
         outbox::outbox,
     },
@@ -221,6 +221,7 @@ fn in_lane(
             submitted: now,
             deadline: None,
             span: tracing::Span::none(),
+            adapter: None,
             count: handle.reserve().expect("there is room"),
             counters: Arc::clone(&counters),
             late_steps: 0,
@@ -277,7 +278,7 @@ impl Batched for Steps {
         StepShape::default()
     }
 
-    fn run(&self, items: &[&f32]) -> Vec<f32> {
+    fn run(&self, items: &[&f32], _: &[RowAdapter]) -> Vec<f32> {
         items.iter().map(|_| self.matrices.step(self.products)).collect()
     }
 

@@ -12,8 +12,9 @@ use super::{RepoFile, cache, cache::Listing};
 const DEEPEST: usize = 8;
 const MOST_FILES: usize = 20_000;
 const LARGEST_CARD: u64 = 1 << 20;
-/// What makes a folder a model and not an organisation.
-const MODEL_FILES: [&str; 3] = ["config.json", "model_index.json", "modules.json"];
+/// What makes a folder a model, or an adapter of one, and not an organisation.
+const MODEL_FILES: [&str; 4] =
+    ["config.json", "model_index.json", "modules.json", "adapter_config.json"];
 const WEIGHT_ENDINGS: [&str; 5] = [".safetensors", ".gguf", ".onnx", ".bin", ".pt"];
 
 /// One model of a local folder.

@@ -3,6 +3,7 @@
 //! It loads, then runs steps while there is work, and sleeps on its command queue while there is none.
 //! Every panic of libtorch is caught here, in [`guarded`], and nowhere else.
 
+mod adopt;
 mod load;
 mod pace;
 mod peaks;
@@ -27,14 +28,15 @@ use std::{
 use tch::{Device, Kind, Tensor};
 use tokio::sync::oneshot;
 
+use self::{
+    adopt::AdapterCommand,
+    scheduler::{Grant, LaneId, Scheduler},
+    threads::Threads,
+};
 pub use self::{
     load::{LoadSpec, LoadStage, Loaded, Measured},
     pace::Pace,
     peaks::{StepPeak, StepPeaks},
-};
-use self::{
-    scheduler::{Grant, LaneId, Scheduler},
-    threads::Threads,
 };
 use crate::{
     failure::{Code, Failure},
@@ -56,6 +58,7 @@ enum Command {
     /// Cancel what runs, drop everything and say so.
     /// What is left ends with that.
     Close(Failure),
+    Adapter(AdapterCommand),
 }
 
 /// What others may read while the lane works.
@@ -220,12 +223,14 @@ impl LaneBody {
             if pipelines.is_idle() {
                 match self.wait() {
                     Some(Command::Run(job)) => pipelines.admit(*job),
+                    Some(Command::Adapter(command)) => self.adapt(command, pipelines),
                     Some(Command::Close(_)) | None => return,
                 }
             }
             loop {
                 match self.inbox.try_recv() {
                     Ok(Command::Run(job)) => pipelines.admit(*job),
+                    Ok(Command::Adapter(command)) => self.adapt(command, pipelines),
                     Ok(Command::Close(end)) => return pipelines.abort_all(&end),
                     Err(TryRecvError::Disconnected) => return pipelines.abort_all(&unloaded()),
                     Err(TryRecvError::Empty) => break,

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use super::*;
 use crate::tasks::{
-    Counters, Event, Made, StepShape, Work,
+    Counters, Event, Made, RowAdapter, StepShape, Work,
     batched::{BatchPipeline, Batched},
     outbox::{Inbox, outbox},
 };
@@ -50,7 +50,7 @@ impl Batched for Stepper {
         StepShape::default()
     }
 
-    fn run(&self, items: &[&f32]) -> Vec<f32> {
+    fn run(&self, items: &[&f32], _: &[RowAdapter]) -> Vec<f32> {
         let _ = self.begun.send(());
         let _ = self.go.recv();
         items.iter().map(|item| **item).collect()
@@ -98,6 +98,7 @@ impl Stepping {
             submitted: Instant::now(),
             deadline: None,
             span: tracing::Span::none(),
+            adapter: None,
             count: handle.reserve().expect("there is room"),
             counters: Arc::clone(counters),
             late_steps: 0,

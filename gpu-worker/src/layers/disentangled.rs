@@ -116,14 +116,15 @@ impl RelativeAttention {
             if let Some((path, eps)) = config.norm {
                 table = LayerNorm::load(&root.at(path), dim, eps)?.forward(&table, &step);
             }
-            let project = |own: &'static str,
-                           shared: &'static str|
-             -> Result<Tensor, WeightsError> {
-                let path = if config.shares_projections { shared } else { own };
-                let projected = Linear::load(&weights.at(path), dim, dim)?.forward(&table, &step);
-                let heads = projected.view([2 * config.span, n_heads, dim / n_heads]);
-                Ok(heads.permute([1, 2, 0]).contiguous())
-            };
+            let project =
+                |separate: &'static str, shared: &'static str| -> Result<Tensor, WeightsError> {
+                    let path = if config.shares_projections { shared } else { separate };
+                    let own = weights.at(path);
+                    let projected = Linear::load(&own, dim, dim)?.forward(&table, &step);
+                    own.fix_module();
+                    let heads = projected.view([2 * config.span, n_heads, dim / n_heads]);
+                    Ok(heads.permute([1, 2, 0]).contiguous())
+                };
             if config.content_to_position {
                 position_keys = Some(project(config.position_key, config.key)?);
             }

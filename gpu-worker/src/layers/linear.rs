@@ -29,6 +29,8 @@ pub struct Linear {
     /// The same weight as `[n_blocks, in, out / n_blocks]` and the bias to match, where that is worth it.
     blocks: Option<Blocks>,
     is_cpu_float: bool,
+    /// Its place among the model's linear layers, by which adapters know it; `None`: they cannot add to it.
+    module: Option<usize>,
 }
 
 struct Blocks {
@@ -76,7 +78,8 @@ impl Linear {
     ) -> Result<Self, WeightsError> {
         let weight = weights.get("weight", &[out_dim, in_dim])?;
         let bias = if bias { Some(weights.get("bias", &[out_dim])?) } else { None };
-        Ok(Self::new(weight, bias, Layout::OutIn))
+        let module = Some(weights.module(in_dim, out_dim, false));
+        Ok(Self { module, ..Self::new(weight, bias, Layout::OutIn) })
     }
 
     /// A layer with a bias whose weight is stored transposed, as GPT-2 does.
@@ -86,7 +89,9 @@ impl Linear {
         out_dim: i64,
     ) -> Result<Self, WeightsError> {
         let weight = weights.get("weight", &[in_dim, out_dim])?;
-        Ok(Self::new(weight, Some(weights.get("bias", &[out_dim])?), Layout::InOut))
+        let module = Some(weights.module(in_dim, out_dim, true));
+        let bias = weights.get("bias", &[out_dim])?;
+        Ok(Self { module, ..Self::new(weight, Some(bias), Layout::InOut) })
     }
 
     /// A layer without a bias that shares `weight`, `[out, in]`, with another one.
@@ -118,11 +123,19 @@ impl Linear {
             let bias = bias.as_ref().map(|bias| bias.view([n_blocks, 1, block]));
             Blocks { weight, bias, n_blocks }
         });
-        Self { weight, bias, layout, in_dim, out_dim, blocks, is_cpu_float }
+        Self { weight, bias, layout, in_dim, out_dim, blocks, is_cpu_float, module: None }
     }
 
-    /// `[…, in]` to `[…, out]`.
-    pub fn forward(&self, xs: &Tensor, _step: &Step) -> Tensor {
+    /// `[…, in]` to `[…, out]`; the first dimension is the rows of the step where it has adapters.
+    pub fn forward(&self, xs: &Tensor, step: &Step) -> Tensor {
+        let mut ys = self.product(xs);
+        if let (Some(adapted), Some(module)) = (&step.adapted, self.module) {
+            adapted.apply(module, xs, &mut ys);
+        }
+        ys
+    }
+
+    fn product(&self, xs: &Tensor) -> Tensor {
         let mut shape = xs.size();
         let rows: i64 = shape.iter().rev().skip(1).product();
         let plan = if self.is_cpu_float {

@@ -12,6 +12,7 @@ mod disentangled;
 mod embedding;
 mod half;
 mod linear;
+mod lora;
 mod norm;
 mod patches;
 mod ranges;
@@ -31,6 +32,7 @@ pub use disentangled::{
 pub use embedding::Embedding;
 pub use half::clamp_half;
 pub use linear::Linear;
+pub use lora::Adapter;
 pub use norm::{GroupNorm, LayerNorm, Norm, NormKind, RmsNorm};
 pub use patches::PatchEmbedding;
 pub use relative::{RelativeBias, RelativeBuckets};

@@ -1,14 +1,19 @@
 //! What one forward pass knows about its requests. Models pass it on unread; the layers use it.
 
-use std::cell::{OnceCell, RefCell};
+use std::{
+    cell::{OnceCell, RefCell},
+    rc::Rc,
+};
 
 use tch::{Device, Kind, Tensor};
 
-use super::{KvSlot, cross::Source};
+use super::{Adapter, KvSlot, cross::Source, lora::Adapted};
 
 /// One forward pass.
 pub struct Step<'a> {
     plan: Plan<'a>,
+    /// What is added to the products of its rows, if anything is.
+    pub(super) adapted: Option<Adapted>,
 }
 
 enum Plan<'a> {
@@ -53,17 +58,13 @@ pub struct Segment<'a> {
 impl<'a> Step<'a> {
     /// A rectangular batch in which nothing is padded.
     pub fn whole() -> Self {
-        Self { plan: Plan::Batch(Padding::default()) }
+        Self::of(Plan::Batch(Padding::default()))
     }
 
     /// A rectangular batch with padding: `mask` is `[batch, seq]`, 1 or true where there is a token.
     pub fn padded(mask: &Tensor) -> Self {
-        Self {
-            plan: Plan::Batch(Padding {
-                mask: Some(mask.to_kind(Kind::Bool)),
-                ..Padding::default()
-            }),
-        }
+        let mask = Some(mask.to_kind(Kind::Bool));
+        Self::of(Plan::Batch(Padding { mask, ..Padding::default() }))
     }
 
     /// A flat pass over sequences with caches; `ids` then holds the tokens of all segments, in this order.
@@ -83,7 +84,33 @@ impl<'a> Step<'a> {
             .collect();
         let positions = Tensor::from_slice(&positions).to_device(device);
         let (lengths, masks) = (Vec::new(), RefCell::default());
-        Self { plan: Plan::Sequences(Sequences { segments, lengths, sources, positions, masks }) }
+        Self::of(Plan::Sequences(Sequences { segments, lengths, sources, positions, masks }))
+    }
+
+    fn of(plan: Plan<'a>) -> Self {
+        Self { plan, adapted: None }
+    }
+
+    /// Says which adapter every row of a batch has, or every segment of a flat pass, if it has one.
+    #[must_use]
+    pub fn with_adapters(mut self, adapters: &[Option<Rc<Adapter>>]) -> Self {
+        let rows = match &self.plan {
+            Plan::Batch(_) => adapters.to_vec(),
+            Plan::Sequences(Sequences { segments, .. }) => segments
+                .iter()
+                .zip(adapters)
+                .flat_map(|(segment, adapter)| vec![adapter.clone(); segment.tokens as usize])
+                .collect(),
+        };
+        self.adapted = Adapted::of(rows);
+        self
+    }
+
+    /// The step of some of its rows, in that order, and perhaps several times: what a head or an expert computes on them.
+    #[must_use]
+    pub fn of_rows(&self, rows: &[i64]) -> Step<'static> {
+        let adapted = self.adapted.as_ref().and_then(|adapted| adapted.pick(rows));
+        Step { plan: Plan::Batch(Padding::default()), adapted }
     }
 
     /// Says how many tokens of each segment's sequence are known, those of later passes included: a prompt that is read

@@ -17,7 +17,17 @@ use crate::{
 pub(super) const VIT: Architecture = Architecture {
     model_type: "vit",
     kinds: &[ModelKind::ImageClassifier],
-    renames: &[Rename::StripPrefix("vit.")],
+    // Published checkpoints have other names than the library has in memory; adapters may have either.
+    renames: &[
+        Rename::StripPrefix("vit."),
+        Rename::Part { from: ".attention.q_proj.", to: ".attention.attention.query." },
+        Rename::Part { from: ".attention.k_proj.", to: ".attention.attention.key." },
+        Rename::Part { from: ".attention.v_proj.", to: ".attention.attention.value." },
+        Rename::Part { from: ".attention.o_proj.", to: ".attention.output.dense." },
+        Rename::Part { from: ".mlp.fc1.", to: ".intermediate.dense." },
+        Rename::Part { from: ".mlp.fc2.", to: ".output.dense." },
+        Rename::Part { from: "encoder.layer.", to: "layers." },
+    ],
     // A classifier has no use for the pooling layer of the bare model it may have been made from.
     ignored: &["pooler.dense.weight", "pooler.dense.bias"],
     load,
@@ -127,7 +137,7 @@ struct Classifier {
 
 impl Classifier {
     fn load(config: &Config, labels: Vec<String>, weights: &Weights) -> Result<Self, WeightsError> {
-        let layers = weights.at("encoder").at("layer");
+        let layers = weights.at("layers");
         Ok(Self {
             embeddings: Embeddings::load(config, &weights.at("embeddings"))?,
             encoder: (0..config.num_hidden_layers)

@@ -133,6 +133,7 @@ pub fn message(device: &DeviceInfo, accounts: Accounts) -> Message {
         releasing_bytes: accounts.releasing,
         weights_bytes: accounts.weights,
         cache_bytes: accounts.cache,
+        adapters_bytes: accounts.adapters,
         workspace_bytes: accounts.workspace,
         baseline_bytes: accounts.baseline,
         baseline_growth_bytes: accounts.baseline_growth,
@@ -140,7 +141,7 @@ pub fn message(device: &DeviceInfo, accounts: Accounts) -> Message {
         ..Message::default()
     };
     // What is only reserved is no part of what the process uses; steps give back what they took.
-    let attributed = accounts.weights + accounts.cache_used;
+    let attributed = accounts.weights + accounts.adapters + accounts.cache_used;
     match device.torch {
         Device::Cuda(index) => match device.status(index) {
             Some(gpu) => Message {

@@ -12,7 +12,13 @@ use proto::{DeviceBytes, LoadingEvent, Residency, ResidencyState};
 use tch::Kind;
 use tokio::sync::watch;
 
-use super::{admission::Holding, facts::Facts, learned::LearnedCost, precision};
+use super::{
+    adapters::{Held, Shelf},
+    admission::Holding,
+    facts::Facts,
+    learned::LearnedCost,
+    precision,
+};
 use crate::{
     failure::Failure,
     lane::{Lane, LaneHandle},
@@ -36,12 +42,14 @@ pub struct Bytes {
     pub mapped: u64,
     /// Bound of keys and values.
     pub cache: u64,
+    /// Adapters that are there or on their way.
+    pub adapters: u64,
     pub workspace: u64,
 }
 
 impl Bytes {
     pub fn charged(&self) -> u64 {
-        self.weights + self.cache + self.workspace
+        self.weights + self.cache + self.adapters + self.workspace
     }
 }
 
@@ -112,6 +120,7 @@ pub struct Entry {
     pub tasks: Vec<&'static str>,
     pub phase: Phase,
     pub bytes: Bytes,
+    pub adapters: Shelf,
     /// Growth of the process or the device during the load.
     pub measured: Option<u64>,
     /// What was measured of it, now and in earlier lives.
@@ -234,6 +243,7 @@ impl Entry {
                 weights: self.bytes.weights,
                 mapped: self.bytes.mapped,
                 cache: self.bytes.cache,
+                adapters: self.bytes.adapters,
                 workspace: self.bytes.workspace,
                 measured: self.measured,
             }],
@@ -257,6 +267,7 @@ impl Entry {
             failed_loads: self.failures.max(self.failed_before),
             learned: Some(self.cost.message()),
             kind: self.key.kind.name().to_owned(),
+            adapters: self.adapters.iter().map(Held::message).collect(),
         }
     }
 }

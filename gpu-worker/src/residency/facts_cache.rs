@@ -6,24 +6,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::facts::Facts;
-use crate::{failure::Failure, hub::Hub};
+use super::{adapters::AdapterFacts, facts::Facts};
+use crate::{
+    failure::Failure,
+    hub::{Hub, Repository},
+    tasks::adapters::FIELD,
+};
 
-/// For how long a model id resolves to the same facts without another look.
+/// For how long an id resolves to the same facts without another look.
 const TTL: Duration = Duration::from_secs(2);
 
-/// Facts by model id and revision, read once per commit.
+/// Facts of models and of adapters by id and revision, read once per commit.
 pub struct FactsCache {
     hub: Hub,
-    by_name: Mutex<ByName>,
+    models: ByName<Facts>,
+    adapters: ByName<AdapterFacts>,
 }
-
-/// When a model id and revision were last resolved, and to what.
-type ByName = HashMap<(String, String), (Instant, Arc<Facts>)>;
 
 impl FactsCache {
     pub fn new(hub: Hub) -> Self {
-        Self { hub, by_name: Mutex::default() }
+        Self { hub, models: ByName::default(), adapters: ByName::default() }
     }
 
     pub fn hub(&self) -> &Hub {
@@ -32,40 +34,105 @@ impl FactsCache {
 
     /// The facts of `model_id@revision`; an id that contains `@revision` itself works too.
     pub async fn get(&self, model_id: &str, revision: &str) -> Result<Arc<Facts>, Failure> {
-        let (model_id, revision) = match model_id.split_once('@') {
-            Some((id, inner)) if revision.is_empty() => (id, inner),
-            _ => (model_id, revision),
-        };
-        if model_id.is_empty() {
+        let name = Name::of(model_id, revision);
+        if name.id.is_empty() {
             return Err(Failure::invalid("model_id", "is empty"));
         }
-        let name = (model_id.to_owned(), revision.to_owned());
-        let known = self.lock().get(&name).map(|(at, facts)| (*at, Arc::clone(facts)));
-        if let Some((at, facts)) = &known
-            && at.elapsed() < TTL
-        {
-            return Ok(Arc::clone(facts));
+        if let Some(facts) = self.models.fresh(&name) {
+            return Ok(facts);
         }
-        let repository = self.hub.resolve(model_id, revision).await?;
-        let facts = match known {
-            Some((_, facts)) if facts.revision() == repository.revision() => facts,
-            _ => Arc::new(Facts::read(repository).await?),
+        let repository = self.hub.resolve(&name.id, &name.revision).await?;
+        let facts = match self.models.of_commit(&name, &repository, Facts::revision) {
+            Some(facts) => facts,
+            None => Arc::new(Facts::read(repository).await?),
         };
-        let mut by_name = self.lock();
-        // Names are cheap to find again; facts hold tokenizers.
-        if by_name.len() > 256 {
-            by_name.retain(|_, (at, _)| at.elapsed() < TTL);
+        Ok(self.models.keep(name, facts))
+    }
+
+    /// The facts of the adapter that a request names as `id` or `id@revision`.
+    pub async fn adapter(&self, named: &str) -> Result<Arc<AdapterFacts>, Failure> {
+        let name = Name::of(named, "");
+        if name.id.is_empty() {
+            return Err(Failure::invalid(FIELD, "is empty"));
         }
-        by_name.insert(name, (Instant::now(), Arc::clone(&facts)));
-        Ok(facts)
+        if let Some(facts) = self.adapters.fresh(&name) {
+            return Ok(facts);
+        }
+        let repository = self.hub.resolve(&name.id, &name.revision).await;
+        let repository = repository.map_err(|error| Failure::from(error).at(FIELD))?;
+        let facts = match self.adapters.of_commit(&name, &repository, AdapterFacts::revision) {
+            Some(facts) => facts,
+            None => {
+                let read = AdapterFacts::read(repository).await;
+                Arc::new(read.map_err(|failure| failure.at(FIELD))?)
+            }
+        };
+        Ok(self.adapters.keep(name, facts))
     }
 
     /// Forgets what no request has named for a moment: facts hold tokenizers.
     pub fn forget_unused(&self) {
+        self.models.forget_unused();
+        self.adapters.forget_unused();
+    }
+}
+
+/// An id and a revision as a request says them; an empty revision is the default one.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Name {
+    id: String,
+    revision: String,
+}
+
+impl Name {
+    fn of(id: &str, revision: &str) -> Self {
+        let (id, revision) = match id.split_once('@') {
+            Some((id, inner)) if revision.is_empty() => (id, inner),
+            _ => (id, revision),
+        };
+        Self { id: id.to_owned(), revision: revision.to_owned() }
+    }
+}
+
+/// When names were last resolved, and to what.
+struct ByName<T>(Mutex<HashMap<Name, (Instant, Arc<T>)>>);
+
+impl<T> Default for ByName<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> ByName<T> {
+    /// What the name was a moment ago.
+    fn fresh(&self, name: &Name) -> Option<Arc<T>> {
+        let known = self.lock();
+        let (at, facts) = known.get(name)?;
+        (at.elapsed() < TTL).then(|| Arc::clone(facts))
+    }
+
+    /// What the name was when it was looked at last, if it is the same commit still.
+    fn of_commit(&self, name: &Name, now: &Repository, revision: fn(&T) -> &str) -> Option<Arc<T>> {
+        let known = self.lock();
+        let (_, facts) = known.get(name)?;
+        (revision(facts) == now.revision()).then(|| Arc::clone(facts))
+    }
+
+    fn keep(&self, name: Name, facts: Arc<T>) -> Arc<T> {
+        let mut known = self.lock();
+        // Names are cheap to find again; facts hold tokenizers.
+        if known.len() > 256 {
+            known.retain(|_, (at, _)| at.elapsed() < TTL);
+        }
+        known.insert(name, (Instant::now(), Arc::clone(&facts)));
+        facts
+    }
+
+    fn forget_unused(&self) {
         self.lock().retain(|_, (at, _)| at.elapsed() < TTL);
     }
 
-    fn lock(&self) -> MutexGuard<'_, ByName> {
-        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, (Instant, Arc<T>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,6 +3,7 @@
 //! All state is behind one lock that is never held across an await. Watchers are told that something changed and
 //! look at what is there now, so they cannot miss a change.
 
+pub mod adapters;
 mod admission;
 mod baseline;
 mod costs;
@@ -73,6 +74,8 @@ pub struct Settings {
     pub keep_alive: Option<Duration>,
     /// A model is not evicted earlier than this after its load.
     pub min_residency: Duration,
+    /// Bytes that the adapters of one model may have.
+    pub adapter_bytes: u64,
     /// An idle worker that has grown by more bytes than this ends.
     pub baseline_growth_limit: u64,
 }
@@ -257,6 +260,7 @@ impl Residencies {
             weights: of(|bytes| bytes.weights),
             mapped: of(|bytes| bytes.mapped),
             cache: of(|bytes| bytes.cache),
+            adapters: of(|bytes| bytes.adapters),
             workspace: of(|bytes| bytes.workspace),
             cache_used: held
                 .iter()
@@ -352,6 +356,8 @@ pub struct Accounts {
     pub mapped: u64,
     /// … the bound of keys and values …
     pub cache: u64,
+    /// … adapters …
+    pub adapters: u64,
     /// … and intermediate tensors.
     pub workspace: u64,
     /// Keys and values that are there.

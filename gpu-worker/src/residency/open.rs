@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::{
     ModelPolicy, Residencies, State,
+    adapters::Shelf,
     admission::{self, Denial, Holding},
     entry::{Bytes, Entry, Key, LoadState, Phase},
     facts::Facts,
@@ -43,8 +44,8 @@ pub struct Wanted {
 
 /// The right to use a residency; while it lives the residency is busy.
 pub struct Lease {
-    residencies: Residencies,
-    number: u64,
+    pub(super) residencies: Residencies,
+    pub(super) number: u64,
     users: Arc<AtomicUsize>,
     progress: Option<watch::Receiver<LoadState>>,
 }
@@ -181,6 +182,7 @@ impl Residencies {
             tasks: Vec::new(),
             phase: Phase::Releasing,
             bytes,
+            adapters: Shelf::default(),
             measured: None,
             cost,
             pinned: false,

@@ -37,6 +37,7 @@ pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
         weights: facts.weight_bytes(dtype),
         mapped: 0,
         cache,
+        adapters: 0,
         workspace: config.workspace_bytes(dtype),
     }
 }

@@ -21,8 +21,12 @@ use super::{EventStream, Shared, departure::Departure, pool};
 use crate::{
     failure::{Code, Failure},
     lane::LaneHandle,
-    residency::{Lease, LoadState, Wanted, facts::Facts, precision, state_name},
-    tasks::{self, Event, Finish, Job, Prepared, Tenant, Timing, outbox::outbox},
+    residency::{
+        Lease, LoadState, Wanted, adapters::AdapterFacts, facts::Facts, precision, state_name,
+    },
+    tasks::{
+        self, AdapterUse, Event, Finish, Job, Prepared, Tenant, Timing, adapters, outbox::outbox,
+    },
 };
 
 /// Bytes of events that wait for a slow reader before its request is left out of further steps.
@@ -76,6 +80,10 @@ pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEve
             }
         };
 
+        if let Some(facts) = call.adapter_facts.clone() {
+            let comes = shared.residencies.unless_draining(lease.adapter(&facts));
+            call.adapter = Some(within(deadline, comes).await?);
+        }
         let residency = lease.residency().unwrap_or_default();
         let mut inbox = call.submit(&lane, &shared)?;
         let mut has_started = false;
@@ -126,6 +134,9 @@ struct Call {
     facts: Arc<Facts>,
     task: &'static tasks::Task,
     wanted: Wanted,
+    adapter_facts: Option<Arc<AdapterFacts>>,
+    /// The right to it, until the lane has it.
+    adapter: Option<AdapterUse>,
     work: Option<tasks::Work>,
     finish: Option<Finish>,
     prompt_tokens: Option<u32>,
@@ -162,6 +173,10 @@ impl Call {
         let model = request.model.take().unwrap_or_default();
         let facts = shared.residencies.facts().get(&model.model_id, &model.revision).await?;
         let (task, architecture) = facts.plan(of_input)?;
+        let adapter_facts = match request.input.as_ref().and_then(adapters::asked) {
+            Some(named) => Some(shared.residencies.facts().adapter(named).await?),
+            None => None,
+        };
         let dtype =
             (!request.dtype.is_empty()).then(|| precision::parse(&request.dtype)).transpose()?;
         let wanted = Wanted {
@@ -181,6 +196,8 @@ impl Call {
             facts,
             task,
             wanted,
+            adapter_facts,
+            adapter: None,
             work: Some(work),
             finish: Some(finish),
             prompt_tokens,
@@ -239,6 +256,7 @@ impl Call {
             arrived: self.arrived,
             submitted: Instant::now(),
             deadline: self.deadline,
+            adapter: self.adapter.take(),
             count,
             span: self.at_lane_span.clone(),
             counters: Arc::clone(shared.residencies.counters()),
@@ -300,6 +318,8 @@ impl Call {
             first_token_latency_ms: timing.first_token.map(ms),
             tokens_per_second: (timing.tokens > 0 && seconds > 0.0)
                 .then(|| timing.tokens as f64 / seconds),
+            adapter: self.adapter_facts.as_ref().map(|facts| facts.id().to_owned()),
+            adapter_revision: self.adapter_facts.as_ref().map(|facts| facts.revision().to_owned()),
             runtime_ms_worker: ms(self.arrived.elapsed()),
         }
     }

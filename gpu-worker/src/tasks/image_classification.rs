@@ -12,7 +12,7 @@ use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    Files, Made, Prepared, Processor, StepShape, Work,
+    Files, Made, Prepared, Processor, RowAdapter, StepShape, Work,
     batched::{BatchPipeline, Batched},
     labels::{Function, LabelNames, top_k},
 };
@@ -180,14 +180,14 @@ impl Batched for Classification {
         StepShape::new(rows, rows, rows, STEP_PICTURES)
     }
 
-    fn run(&self, pictures: &[&Pixels]) -> Vec<Vec<f32>> {
+    fn run(&self, pictures: &[&Pixels], adapters: &[RowAdapter]) -> Vec<Vec<f32>> {
         let tensor = |pixels: &&Pixels| {
             let shape = [pixels.channels as i64, pixels.height as i64, pixels.width as i64];
             Tensor::from_slice(&pixels.data).view(shape)
         };
         let batch = Tensor::stack(&pictures.iter().map(tensor).collect::<Vec<_>>(), 0)
             .to_device(self.device);
-        let logits = self.model.logits(&batch, &Step::whole());
+        let logits = self.model.logits(&batch, &Step::whole().with_adapters(adapters));
         let logits = logits.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
         let row = |at: usize| Vec::try_from(logits.select(0, at as i64)).expect("a row of floats");
         (0..pictures.len()).map(row).collect()

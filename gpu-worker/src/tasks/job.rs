@@ -11,6 +11,7 @@ use std::{
 use proto::{GeneratedText, ProgressEvent, TokenEvent};
 
 use super::{
+    adapters::AdapterUse,
     counters::Counters,
     outbox::{Outbox, Outgoing},
 };
@@ -38,6 +39,8 @@ pub struct Job {
     /// When it came to the lane; its model was resident by then.
     pub submitted: Instant,
     pub deadline: Option<Instant>,
+    /// What is added to the model for it.
+    pub adapter: Option<AdapterUse>,
     /// Counts the job for as long as it lives.
     pub count: JobCount,
     /// Lasts until the job has ended.

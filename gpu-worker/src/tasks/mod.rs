@@ -3,6 +3,7 @@
 //!
 //! A task is a line in [`TASKS`]. Preparing and finishing run in the CPU pool and know no tensor.
 
+pub mod adapters;
 pub mod batched;
 mod counters;
 mod distribution;
@@ -35,6 +36,7 @@ use proto::{InferRequest, infer_result::Output};
 
 use self::scoring::{Scorer, ScoringPipeline};
 pub use self::{
+    adapters::{AdapterKey, AdapterUse, Adapters, FetchedAdapter, RowAdapter},
     counters::{AGE_BOUNDS, BATCH_BOUNDS, CANCEL_BOUNDS, Cancels, Counters},
     job::{
         Encode, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Score, TableRow,
@@ -286,8 +288,10 @@ pub trait Pipeline {
 /// The pipelines of one residency, with the weights that they share.
 pub struct Pipelines {
     pipelines: Vec<Box<dyn Pipeline>>,
+    adapters: Adapters,
+    device: tch::Device,
     /// Dropped last: the model's tensors may be views of its maps.
-    _checkpoint: Option<Checkpoint>,
+    checkpoint: Option<Checkpoint>,
 }
 
 impl Pipelines {
@@ -298,34 +302,45 @@ impl Pipelines {
         device: tch::Device,
         cache_bytes: u64,
     ) -> Self {
+        let adapters = Adapters::default();
+        let shared = adapters.clone();
+        let scoring =
+            |model, adapters| Box::new(ScoringPipeline::of(model, device).with_adapters(adapters));
         let pipeline: Box<dyn Pipeline> = match model {
             Model::CausalLm(model) => {
-                Box::new(generation::GenerationPipeline::new(model, device, cache_bytes))
+                Box::new(generation::GenerationPipeline::new(model, device, cache_bytes, shared))
             }
             Model::Seq2SeqLm(model) => {
-                Box::new(seq2seq::Seq2SeqPipeline::new(model, device, cache_bytes))
+                Box::new(seq2seq::Seq2SeqPipeline::new(model, device, cache_bytes, shared))
             }
-            Model::TextEncoder(model) => Box::new(encoding::EncodingPipeline::of(model, device)),
-            Model::SequenceClassifier(model) => {
-                Box::new(ScoringPipeline::of(Scorer::Sequences(model), device))
+            Model::TextEncoder(model) => {
+                Box::new(encoding::EncodingPipeline::of(model, device).with_adapters(shared))
             }
+            Model::SequenceClassifier(model) => scoring(Scorer::Sequences(model), shared),
             Model::TokenClassifier(model) | Model::QuestionAnswerer(model) => {
-                Box::new(ScoringPipeline::of(Scorer::Tokens(model), device))
+                scoring(Scorer::Tokens(model), shared)
             }
             Model::TableAnswerer(model) => {
-                Box::new(table_question_answering::TablePipeline::of(model, device))
+                let pipeline = table_question_answering::TablePipeline::of(model, device);
+                Box::new(pipeline.with_adapters(shared))
             }
-            Model::MaskedLm(model) => Box::new(ScoringPipeline::of(Scorer::Masked(model), device)),
+            Model::MaskedLm(model) => scoring(Scorer::Masked(model), shared),
             Model::ImageClassifier(model) => {
-                Box::new(image_classification::ImagePipeline::of(model, device))
+                let pipeline = image_classification::ImagePipeline::of(model, device);
+                Box::new(pipeline.with_adapters(shared))
             }
         };
-        Self { pipelines: vec![pipeline], _checkpoint: Some(checkpoint) }
+        Self { pipelines: vec![pipeline], adapters, device, checkpoint: Some(checkpoint) }
     }
 
     /// One that brings whatever it works on.
     pub fn only(pipeline: Box<dyn Pipeline>) -> Self {
-        Self { pipelines: vec![pipeline], _checkpoint: None }
+        Self {
+            pipelines: vec![pipeline],
+            adapters: Adapters::default(),
+            device: tch::Device::Cpu,
+            checkpoint: None,
+        }
     }
 
     pub fn warm(&mut self) {
@@ -333,6 +348,10 @@ impl Pipelines {
     }
 
     pub fn admit(&mut self, job: Job) {
+        if !self.adapters.suffice(&job) {
+            let message = "the request's adapter has left before the request came";
+            return job.fail(Failure::new(Code::InferenceFailed, message));
+        }
         match self
             .pipelines
             .iter_mut()

@@ -2,7 +2,7 @@
 
 use tch::{Device, Tensor};
 
-use super::{StepShape, TokenRow};
+use super::{RowAdapter, StepShape, TokenRow};
 use crate::{
     failure::{Code, Failure},
     layers::Step,
@@ -88,8 +88,9 @@ impl Batch {
         Self { ids: column(|row| &row.ids), type_ids: column(|row| &row.type_ids), mask }
     }
 
-    pub fn step(&self) -> Step<'_> {
-        self.mask.as_ref().map_or_else(Step::whole, Step::padded)
+    /// The step of the rows, each with its adapter if it has one.
+    pub fn step(&self, adapters: &[RowAdapter]) -> Step<'_> {
+        self.mask.as_ref().map_or_else(Step::whole, Step::padded).with_adapters(adapters)
     }
 }
 

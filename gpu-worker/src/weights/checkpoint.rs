@@ -30,6 +30,22 @@ pub struct Checkpoint {
     pub(super) missing: RefCell<BTreeSet<String>>,
     mapped_bytes: u64,
     regions: Vec<Arc<Region>>,
+    /// The linear layers that were loaded, in this order.
+    pub(super) modules: RefCell<Vec<Module>>,
+    renames: Vec<Rename>,
+}
+
+/// A linear layer of a model, to which an adapter can add.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// As the checkpoint names it, old spellings replaced.
+    pub name: String,
+    pub in_dim: i64,
+    pub out_dim: i64,
+    /// Its weight is stored as `[in, out]`.
+    pub is_transposed: bool,
+    /// What it makes of parts of the model was computed while loading: an adapter would come too late.
+    pub is_fixed: bool,
 }
 
 /// Names in the checkpoint that nobody asked for, sorted.
@@ -99,6 +115,8 @@ impl Checkpoint {
             missing: RefCell::default(),
             mapped_bytes: 0,
             regions: Vec::new(),
+            modules: RefCell::default(),
+            renames: Vec::new(),
         }
     }
 
@@ -125,6 +143,22 @@ impl Checkpoint {
         }
         self.used.get_mut().clear();
         self.missing.get_mut().clear();
+        self.renames.extend_from_slice(rules);
+    }
+
+    /// The rules that were applied so far, for what names the same model's layers.
+    pub fn renames(&self) -> &[Rename] {
+        &self.renames
+    }
+
+    /// The linear layers that were loaded; their places in this list are those that [`Weights::module`] answered.
+    pub fn modules(&self) -> Vec<Module> {
+        self.modules.borrow().clone()
+    }
+
+    /// The tensors by name, for what is no model.
+    pub fn into_tensors(self) -> HashMap<String, Tensor> {
+        self.tensors
     }
 
     /// Bytes of all tensors, mapped ones included.

@@ -4,7 +4,10 @@ use std::fmt::Display;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{checkpoint::Checkpoint, error::WeightsError};
+use super::{
+    checkpoint::{Checkpoint, Module},
+    error::WeightsError,
+};
 
 /// Reads tensors below one prefix, with the shape the caller expects.
 #[derive(Clone)]
@@ -56,6 +59,27 @@ impl<'a> Weights<'a> {
     /// The shape of that tensor, if there is one. Does not count as asking for it.
     pub fn shape_of(&self, name: &str) -> Option<Vec<i64>> {
         self.checkpoint.tensors.get(&self.full(name)).map(Tensor::size)
+    }
+
+    /// Notes that a linear layer is loaded from here; its place among all of them.
+    pub fn module(&self, in_dim: i64, out_dim: i64, is_transposed: bool) -> usize {
+        let mut modules = self.checkpoint.modules.borrow_mut();
+        let name = self.prefix.trim_end_matches('.');
+        if let Some(known) = modules.iter().position(|module| module.name == name) {
+            return known;
+        }
+        let name = name.to_owned();
+        modules.push(Module { name, in_dim, out_dim, is_transposed, is_fixed: false });
+        modules.len() - 1
+    }
+
+    /// Notes that an adapter cannot add to the linear layer that is loaded from here.
+    pub fn fix_module(&self) {
+        let name = self.prefix.trim_end_matches('.');
+        let mut modules = self.checkpoint.modules.borrow_mut();
+        modules.iter_mut().filter(|module| module.name == name).for_each(|module| {
+            module.is_fixed = true;
+        });
     }
 
     /// What floating tensors of this checkpoint are.

@@ -10,13 +10,14 @@ mod error;
 pub mod header;
 pub mod index;
 mod load;
+pub mod peft;
 pub mod pickle;
 mod rename;
 mod source;
 mod torch_file;
 
 pub use self::{
-    checkpoint::{Checkpoint, Unused},
+    checkpoint::{Checkpoint, Module, Unused},
     cursor::Weights,
     error::WeightsError,
     load::{Access, LoadProgress, OpenOptions},

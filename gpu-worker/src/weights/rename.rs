@@ -53,6 +53,22 @@ impl Rename {
     }
 }
 
+/// The names after all rules in turn, in the same order.
+pub(super) fn renamed<'a>(
+    rules: impl IntoIterator<Item = &'a Rename>,
+    mut names: Vec<String>,
+) -> Vec<String> {
+    for rule in rules {
+        let all = Names(names.iter().cloned().collect());
+        for name in &mut names {
+            if let Some(renamed) = rule.apply(name, &all) {
+                *name = renamed;
+            }
+        }
+    }
+    names
+}
+
 /// All names of a checkpoint.
 pub(super) struct Names(pub(super) BTreeSet<String>);
 
@@ -74,13 +90,7 @@ mod tests {
     use super::*;
 
     fn renamed(names: &[&str]) -> Vec<String> {
-        let mut names: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        for rule in OF_ANY_MODEL {
-            let all = Names(names.clone());
-            names =
-                names.iter().map(|name| rule.apply(name, &all).unwrap_or(name.clone())).collect();
-        }
-        names.into_iter().collect()
+        super::renamed(OF_ANY_MODEL, names.iter().map(|&name| name.to_owned()).collect())
     }
 
     #[test]

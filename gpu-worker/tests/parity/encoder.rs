@@ -87,7 +87,8 @@ pub fn answer(model: &Model, ids: &Tensor, type_ids: Option<&Tensor>, step: &Ste
             let hidden = model.hidden(ids, type_ids, step);
             // As rows, of which a task asks for some.
             let (batch, seq, dim) = hidden.size3().unwrap();
-            let logits = model.logits(&hidden.view([batch * seq, dim]), step);
+            let rows: Vec<i64> = (0..batch * seq).map(|token| token / seq).collect();
+            let logits = model.logits(&hidden.view([batch * seq, dim]), &step.of_rows(&rows));
             logits.view([batch, seq, model.vocab_size()])
         }
         _ => panic!("the model is not what was asked for"),

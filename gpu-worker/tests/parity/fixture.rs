@@ -24,12 +24,18 @@ impl Fixture {
     pub fn open(name: &str) -> Self {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
         let text = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
-        let expected = Tensor::read_safetensors(folder.join("expected.safetensors")).unwrap();
         Self {
             config: text("config.json"),
             shapes: serde_json::from_str(&text("tensors.json")).unwrap(),
-            expected: expected.into_iter().collect(),
+            expected: Self::tensors(name),
         }
+    }
+
+    /// What the reference answered.
+    pub fn tensors(name: &str) -> HashMap<String, Tensor> {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let file = folder.join("expected.safetensors");
+        Tensor::read_safetensors(file).unwrap().into_iter().collect()
     }
 
     pub fn expected(&self, name: &str) -> &Tensor {
@@ -108,6 +114,21 @@ impl Fixture {
         Pipelines::new(model, checkpoint, Device::Cpu, cache_bytes)
     }
 
+    /// The model of a checkpoint whose tensors, under their new names, are changed first.
+    pub fn edited(
+        &self,
+        wanted: ModelKind,
+        edit: impl FnOnce(&mut HashMap<String, Tensor>),
+    ) -> Model {
+        let (_, checkpoint, _) = self.load_with_checkpoint(wanted, Kind::Float);
+        let mut tensors = checkpoint.into_tensors();
+        edit(&mut tensors);
+        let config: serde_json::Value = serde_json::from_str(&self.config).unwrap();
+        let architecture = models::find(config["model_type"].as_str().unwrap()).unwrap();
+        let checkpoint = Checkpoint::from_tensors(tensors);
+        architecture.load(&self.config, wanted, &checkpoint.root()).unwrap()
+    }
+
     pub fn load(&self, wanted: ModelKind, kind: Kind) -> Model {
         self.load_with_checkpoint(wanted, kind).0
     }
@@ -133,7 +154,7 @@ impl Fixture {
         checkpoint
     }
 
-    fn load_with_checkpoint(
+    pub fn load_with_checkpoint(
         &self,
         wanted: ModelKind,
         kind: Kind,

@@ -60,6 +60,7 @@ pub fn generate(
         arrived: now,
         submitted: now,
         deadline: None,
+        adapter: None,
         count: JobCount::new(&Arc::new(AtomicUsize::new(0))),
         span: tracing::Span::none(),
         counters: Arc::new(Counters::default()),

@@ -15,6 +15,7 @@ mod generation;
 mod half_precision;
 mod hashed_weights;
 mod image;
+mod lora;
 mod schedulers;
 mod seq2seq;
 mod table;

@@ -46,6 +46,7 @@ fn admit(pipelines: &mut Pipelines, work: Write, tenant: &str) -> Inbox<Event> {
         arrived: now,
         submitted: now,
         deadline: None,
+        adapter: None,
         count: JobCount::new(&Arc::new(AtomicUsize::new(0))),
         span: tracing::Span::none(),
         counters: Arc::new(Counters::default()),

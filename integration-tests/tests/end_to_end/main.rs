@@ -4,6 +4,7 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "requests are written in place with `json!`")]
 
+mod adapters;
 mod asking_tables;
 mod bad_input;
 mod bad_models;

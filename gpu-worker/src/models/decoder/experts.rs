@@ -73,9 +73,11 @@ impl Experts {
         let shares = shares.to_kind(xs.kind()).view([-1, 1]);
         let mut sum = xs.zeros_like();
         for (expert, places) in self.places(&chosen) {
+            let tokens: Vec<i64> = places.iter().map(|place| place / self.per_token).collect();
+            let step = step.of_rows(&tokens);
             let places = Tensor::from_slice(&places).to_device(xs.device());
-            let tokens = places.divide_scalar_mode(self.per_token, "floor");
-            let ys = self.experts[expert].forward(&xs.index_select(0, &tokens), step);
+            let tokens = Tensor::from_slice(&tokens).to_device(xs.device());
+            let ys = self.experts[expert].forward(&xs.index_select(0, &tokens), &step);
             sum = sum.index_add(0, &tokens, &(ys * shares.index_select(0, &places)));
         }
         match &self.shared {

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tch::Kind;
 
 pub use self::pickles::WeightsFormat;
+pub(super) use self::selected::read_header;
 use self::{described::Described, selected::Selected};
 use super::precision::bytes_per_value;
 use crate::{
@@ -28,7 +29,7 @@ use crate::{
     },
     models::{self, Architecture},
     tasks::{self, Files, Processor},
-    weights::Part,
+    weights::{Part, peft},
 };
 
 /// Larger "small files" are refused: a tokenizer of this size is not one.
@@ -253,6 +254,10 @@ fn names_model(config: &Value) -> bool {
 
 fn no_config(repository: &Repository) -> Failure {
     let id = repository.model_id();
+    if repository.file(peft::CONFIG_FILE).is_some() {
+        let message = format!("{id} is an adapter: name its model, and {id} in options.adapter");
+        return Failure::new(Code::FormatNotSupported, message).at("model_id");
+    }
     let has = |extension: &str| {
         repository.files().iter().any(|file| file.path.ends_with(&format!(".{extension}")))
     };
@@ -283,7 +288,7 @@ async fn read_small_files(repository: &Repository) -> Result<Files, Failure> {
     Ok(Files::new(paths.into_iter().zip(contents).collect()))
 }
 
-async fn read_file(repository: &Repository, path: &str) -> Result<Vec<u8>, Failure> {
+pub(super) async fn read_file(repository: &Repository, path: &str) -> Result<Vec<u8>, Failure> {
     let local = repository.fetch(path).await?;
     tokio::fs::read(&local).await.map_err(|error| {
         Failure::new(Code::LoadFailed, format!("{path} could not be read: {}", error.kind()))

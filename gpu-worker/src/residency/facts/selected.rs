@@ -81,7 +81,10 @@ async fn read_headers(
     futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
 }
 
-async fn read_header(repository: &Repository, path: &str) -> Result<header::Header, Failure> {
+pub(in crate::residency) async fn read_header(
+    repository: &Repository,
+    path: &str,
+) -> Result<header::Header, Failure> {
     let corrupt = |why: &dyn std::fmt::Display| {
         Failure::new(Code::CorruptCheckpoint, format!("{path}: {why}")).text("file", path)
     };

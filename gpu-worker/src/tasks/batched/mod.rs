@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     Ask, Pipeline, StepShape,
+    adapters::{Adapters, RowAdapter},
     job::{Event, Job, Made, Tenant, Timing, Work},
     shares::Shares,
 };
@@ -35,8 +36,8 @@ pub trait Batched {
     fn choose(&self, waiting: &[&Self::Item]) -> Vec<usize>;
     /// How large a step with these items is.
     fn shape(&self, items: &[&Self::Item]) -> StepShape;
-    /// One step. As many outputs as items.
-    fn run(&self, items: &[&Self::Item]) -> Vec<Self::Output>;
+    /// One step. As many outputs as items; each item has its adapter, if it has one.
+    fn run(&self, items: &[&Self::Item], adapters: &[RowAdapter]) -> Vec<Self::Output>;
     /// The result of a request, from its rows in order.
     fn collect(&self, outputs: Vec<Self::Output>) -> Made;
 }
@@ -61,6 +62,7 @@ struct Row<T: Batched> {
 
 pub struct BatchPipeline<T: Batched> {
     work: T,
+    adapters: Adapters,
     active: BTreeMap<u64, Active<T>>,
     waiting: VecDeque<Row<T>>,
     chosen: Vec<Row<T>>,
@@ -75,6 +77,7 @@ impl<T: Batched> BatchPipeline<T> {
     pub fn new(work: T) -> Self {
         Self {
             work,
+            adapters: Adapters::default(),
             active: BTreeMap::new(),
             waiting: VecDeque::new(),
             chosen: Vec::new(),
@@ -82,6 +85,11 @@ impl<T: Batched> BatchPipeline<T> {
             row_limit: None,
             shares: Shares::default(),
         }
+    }
+
+    #[must_use]
+    pub fn with_adapters(self, adapters: Adapters) -> Self {
+        Self { adapters, ..self }
     }
 
     fn drop_abandoned(&mut self, now: Instant) {
@@ -195,7 +203,7 @@ impl<T: Batched> BatchPipeline<T> {
 
 impl<T: Batched> Pipeline for BatchPipeline<T> {
     fn warm(&mut self) {
-        self.work.run(&[&self.work.smallest()]);
+        self.work.run(&[&self.work.smallest()], &[None]);
     }
 
     fn accepts(&self, work: &Work) -> bool {
@@ -253,7 +261,9 @@ impl<T: Batched> Pipeline for BatchPipeline<T> {
             }
         }
         let items: Vec<&T::Item> = self.chosen.iter().map(|row| &row.item).collect();
-        let outputs = self.work.run(&items);
+        let adapter = |row: &Row<T>| self.adapters.of(&self.active[&row.request].job);
+        let adapters: Vec<RowAdapter> = self.chosen.iter().map(adapter).collect();
+        let outputs = self.work.run(&items, &adapters);
         // A request with several rows in this step took part in it once.
         let share = begin.elapsed() / self.chosen.len().max(1) as u32;
         let chosen = std::mem::take(&mut self.chosen);

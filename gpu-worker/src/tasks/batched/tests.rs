@@ -51,7 +51,7 @@ impl Batched for Doubler {
         StepShape::new(items.len(), items.len(), items.len(), 2)
     }
 
-    fn run(&self, items: &[&f32]) -> Vec<f32> {
+    fn run(&self, items: &[&f32], _adapters: &[RowAdapter]) -> Vec<f32> {
         self.steps.set(self.steps.get() + 1);
         self.leaves.take();
         items.iter().map(|item| *item * 2.0).collect()
@@ -84,6 +84,7 @@ fn job_of(tenant: &str, values: &[f32], priority: i32) -> (Job, Inbox<Event>) {
         submitted: Instant::now(),
         deadline: None,
         span: tracing::Span::none(),
+        adapter: None,
         count: JobCount::new(&Arc::new(AtomicUsize::new(0))),
         counters: Arc::new(Counters::default()),
         late_steps: 0,

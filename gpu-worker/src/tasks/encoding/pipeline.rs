@@ -9,7 +9,7 @@ use crate::{
     failure::Failure,
     models::TextEncoder,
     tasks::{
-        Encode, Made, Pooling, Scaling, StepShape, TokenRow, Vectors, Work,
+        Encode, Made, Pooling, RowAdapter, Scaling, StepShape, TokenRow, Vectors, Work,
         batched::{BatchPipeline, Batched},
         rows::{self, Batch},
     },
@@ -77,10 +77,10 @@ impl Batched for Encoding {
         rows::shape(texts.iter().map(|text| &text.row))
     }
 
-    fn run(&self, texts: &[&Text]) -> Vec<Vectors> {
+    fn run(&self, texts: &[&Text], adapters: &[RowAdapter]) -> Vec<Vectors> {
         let batch =
             Batch::new(&texts.iter().map(|text| &text.row).collect::<Vec<_>>(), self.device);
-        let hidden = self.model.hidden(&batch.ids, Some(&batch.type_ids), &batch.step());
+        let hidden = self.model.hidden(&batch.ids, Some(&batch.type_ids), &batch.step(adapters));
         texts
             .iter()
             .enumerate()

@@ -73,7 +73,7 @@ impl Processor for TextRetrieval {
         else {
             return Err(Failure::invalid("input", "is not for text-retrieval"));
         };
-        let options = (*options).unwrap_or_default();
+        let options = options.clone().unwrap_or_default();
         let Candidates { query, candidates } = Candidates::of(inputs.clone())?;
         let wanted = Wanted::new(options.top_k, options.return_text)?;
         let truncate = options.truncate.unwrap_or(false);

@@ -21,7 +21,7 @@ use crate::{
     layers::{KvArena, KvSlot, Segment, Step},
     models::CausalLm,
     tasks::{
-        Ask, Event, Generate, Job, Pipeline, StepShape, Work,
+        Adapters, Ask, Event, Generate, Job, Pipeline, StepShape, Work,
         fair_queue::{Entry, FairQueue},
     },
     text::TextError,
@@ -38,6 +38,7 @@ pub struct GenerationPipeline {
     model: Box<dyn CausalLm>,
     device: Device,
     arena: KvArena,
+    adapters: Adapters,
     /// Charged in tokens.
     waiting: FairQueue<(Job, Box<Generate>)>,
     running: Vec<Request>,
@@ -54,12 +55,18 @@ struct Part {
 
 impl GenerationPipeline {
     /// `cache_bytes` bounds the keys and values of all running answers together.
-    pub fn new(model: Box<dyn CausalLm>, device: Device, cache_bytes: u64) -> Self {
+    pub fn new(
+        model: Box<dyn CausalLm>,
+        device: Device,
+        cache_bytes: u64,
+        adapters: Adapters,
+    ) -> Self {
         let arena = KvArena::new(model.cache_shape(), device, cache_bytes);
         Self {
             model,
             device,
             arena,
+            adapters,
             waiting: FairQueue::new(),
             running: Vec::new(),
             stepping: Vec::new(),
@@ -172,7 +179,7 @@ impl GenerationPipeline {
     /// One forward pass over the parts: the logits of those whose next token can be chosen, one row after the other.
     fn forward(&self, parts: &[Part], wanted: &[i64]) -> Vec<f32> {
         let mut ids: Vec<i64> = Vec::new();
-        let (mut segments, mut lengths) = (Vec::new(), Vec::new());
+        let (mut segments, mut lengths, mut adapters) = (Vec::new(), Vec::new(), Vec::new());
         for part in parts {
             let request = &self.running[part.request];
             let sequence = &request.sequences[part.sequence];
@@ -185,8 +192,10 @@ impl GenerationPipeline {
             });
             let known = request.work.prompt_ids.len() + sequence.generated_tokens();
             lengths.push(known as i64);
+            adapters.push(self.adapters.of(&request.job));
         }
-        let step = Step::sequences(segments, self.device).of_lengths(lengths);
+        let step =
+            Step::sequences(segments, self.device).of_lengths(lengths).with_adapters(&adapters);
         let n_tokens = ids.len();
         let hidden = self.model.hidden(&Tensor::from_slice(&ids).to_device(self.device), &step);
         if wanted.is_empty() {
@@ -197,6 +206,7 @@ impl GenerationPipeline {
         } else {
             hidden.index_select(0, &Tensor::from_slice(wanted).to_device(self.device))
         };
+        let step = step.of_rows(wanted);
         let logits = self.model.logits(&rows, &step).to_device(Device::Cpu).to_kind(Kind::Float);
         Vec::try_from(logits.contiguous().view([-1])).expect("a flat float tensor")
     }

@@ -90,7 +90,7 @@ impl Processor for QuestionAnswering {
         };
         let question = given("inputs.question", inputs.question)?;
         let context = given("inputs.context", inputs.context)?;
-        let (rules, cuts) = self.read_options(&(*options).unwrap_or_default())?;
+        let (rules, cuts) = self.read_options(&options.clone().unwrap_or_default())?;
         let encoding = self.0.encode(&question, Some(&context))?;
         let windows = windows(&encoding, &cuts)?;
         let rows: Vec<_> = windows.iter().map(|window| window.row(&encoding)).collect();

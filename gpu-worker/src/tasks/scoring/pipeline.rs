@@ -6,7 +6,7 @@ use crate::{
     failure::{Code, Failure},
     models::{MaskedLm, SequenceClassifier, TextModel, TokenScorer},
     tasks::{
-        Made, Score, StepShape, TokenRow, Vectors, Work,
+        Made, RowAdapter, Score, StepShape, TokenRow, Vectors, Work,
         batched::{BatchPipeline, Batched},
         rows::{self, Batch},
     },
@@ -93,10 +93,10 @@ impl Batched for Scoring {
         rows::shape(texts.iter().map(|text| &text.row))
     }
 
-    fn run(&self, texts: &[&Text]) -> Vec<Vectors> {
+    fn run(&self, texts: &[&Text], adapters: &[RowAdapter]) -> Vec<Vectors> {
         let batch =
             Batch::new(&texts.iter().map(|text| &text.row).collect::<Vec<_>>(), self.device);
-        let (ids, type_ids, step) = (&batch.ids, Some(&batch.type_ids), &batch.step());
+        let (ids, type_ids, step) = (&batch.ids, Some(&batch.type_ids), &batch.step(adapters));
         let each = texts.iter().enumerate();
         match &self.model {
             Scorer::Sequences(model) => {
@@ -118,9 +118,10 @@ impl Batched for Scoring {
                     if places.is_empty() {
                         return Vectors { values: Vec::new(), dim: model.vocab_size() as usize };
                     }
+                    let step = step.of_rows(&vec![at as i64; places.len()]);
                     let places = Tensor::from_slice(&places).to_device(self.device);
                     let rows = hidden.select(0, at as i64).index_select(0, &places);
-                    vectors(&model.logits(&rows, step).to_device(Device::Cpu))
+                    vectors(&model.logits(&rows, &step).to_device(Device::Cpu))
                 };
                 each.map(of).collect()
             }

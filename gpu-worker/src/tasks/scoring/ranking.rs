@@ -39,7 +39,7 @@ impl Processor for TextRanking {
         else {
             return Err(Failure::invalid("input", "is not for text-ranking"));
         };
-        let options = (*options).unwrap_or_default();
+        let options = options.clone().unwrap_or_default();
         let Candidates { query, candidates } = Candidates::of(inputs.clone())?;
         let wanted = Wanted::new(options.top_k, options.return_text)?;
         let cut = Cut::asked(options.truncate, Cut::LongestFirst);

@@ -3,7 +3,10 @@
 use tch::{Device, Kind, Tensor};
 
 use super::{pipeline::Seq2SeqPipeline, text::Row};
-use crate::layers::{Segment, Source, Step};
+use crate::{
+    layers::{Segment, Source, Step},
+    tasks::RowAdapter,
+};
 
 impl Seq2SeqPipeline {
     /// Encodes sources side by side and stores what their targets will look up.
@@ -26,7 +29,9 @@ impl Seq2SeqPipeline {
         } else {
             Step::padded(&Tensor::from_slice(&mask).view(shape).to_device(self.device))
         };
-        let encoded = self.model.encode(&tensor(&ids), &step);
+        let adapters: Vec<RowAdapter> =
+            texts.iter().map(|&(at, _)| self.adapters.of(&self.requests[at].job)).collect();
+        let encoded = self.model.encode(&tensor(&ids), &step.with_adapters(&adapters));
         let rows: Vec<Tensor> = (0..)
             .zip(&sources)
             .map(|(row, source)| encoded.select(0, row).narrow(0, 0, source.len() as i64))
@@ -36,21 +41,24 @@ impl Seq2SeqPipeline {
             cached: 0,
             tokens: text.source_tokens as i64,
         });
-        let step = Step::sequences(segments.collect(), self.device);
+        let step = Step::sequences(segments.collect(), self.device).with_adapters(&adapters);
         self.model.remember(&Tensor::cat(&rows, 0), &step);
     }
 
     /// One pass over the next tokens of all targets: their logits, one row after the other.
     pub(super) fn forward(&self, texts: &[(usize, usize)]) -> Vec<f32> {
         let (mut ids, mut segments, mut sources) = (Vec::new(), Vec::new(), Vec::new());
-        for text in texts.iter().filter_map(|&at| self.text(at)) {
+        let mut adapters = Vec::new();
+        for &(at, idx) in texts {
+            let Some(text) = self.text((at, idx)) else { continue };
             for Row { slot, cached, id } in text.rows() {
                 ids.push(i64::from(id));
                 segments.push(Segment { slot, cached: cached as i64, tokens: 1 });
                 sources.push(Source { slot: &text.source_slot, tokens: text.source_tokens as i64 });
             }
+            adapters.resize(ids.len(), self.adapters.of(&self.requests[at].job));
         }
-        let step = Step::with_sources(segments, sources, self.device);
+        let step = Step::with_sources(segments, sources, self.device).with_adapters(&adapters);
         let hidden = self.model.hidden(&Tensor::from_slice(&ids).to_device(self.device), &step);
         let logits = self.model.logits(&hidden, &step).to_device(Device::Cpu).to_kind(Kind::Float);
         Vec::try_from(logits.contiguous().view([-1])).expect("a flat float tensor")

@@ -16,7 +16,7 @@ use crate::{
     layers::{KvArena, Segment, Source, Step},
     models::Seq2SeqLm,
     tasks::{
-        Ask, Job, Pipeline, StepShape, Work,
+        Adapters, Ask, Job, Pipeline, StepShape, Work,
         fair_queue::{Entry, FairQueue},
     },
 };
@@ -32,6 +32,7 @@ pub struct Seq2SeqPipeline {
     pub(super) model: Box<dyn Seq2SeqLm>,
     pub(super) device: Device,
     arena: KvArena,
+    pub(super) adapters: Adapters,
     /// Texts that are not begun, by request and place; charged in tokens.
     waiting: FairQueue<(u64, usize)>,
     pub(super) requests: Vec<Request>,
@@ -49,12 +50,18 @@ struct Plan {
 
 impl Seq2SeqPipeline {
     /// `cache_bytes` bounds the keys and values of all sources and targets together.
-    pub fn new(model: Box<dyn Seq2SeqLm>, device: Device, cache_bytes: u64) -> Self {
+    pub fn new(
+        model: Box<dyn Seq2SeqLm>,
+        device: Device,
+        cache_bytes: u64,
+        adapters: Adapters,
+    ) -> Self {
         let arena = KvArena::new(model.cache_shape(), device, cache_bytes);
         Self {
             model,
             device,
             arena,
+            adapters,
             waiting: FairQueue::new(),
             requests: Vec::new(),
             next_id: 0,

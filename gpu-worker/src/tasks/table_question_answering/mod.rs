@@ -55,7 +55,7 @@ impl Asked {
         Ok(Self {
             question,
             table,
-            truncate: options.and_then(|asked| asked.truncate) == Some(true),
+            truncate: options.as_ref().and_then(|asked| asked.truncate) == Some(true),
         })
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     failure::{Code, Failure},
     models::TableAnswerer,
     tasks::{
-        Made, StepShape, TableRow, TableScores, TokenRow, Work,
+        Made, RowAdapter, StepShape, TableRow, TableScores, TokenRow, Work,
         batched::{BatchPipeline, Batched},
         rows::{self, Batch},
     },
@@ -85,7 +85,7 @@ impl Batched for Choosing {
         rows::shape(asked.iter().map(|asked| &asked.row))
     }
 
-    fn run(&self, asked: &[&Asked]) -> Vec<TableScores> {
+    fn run(&self, asked: &[&Asked], adapters: &[RowAdapter]) -> Vec<TableScores> {
         let batch =
             Batch::new(&asked.iter().map(|asked| &asked.row).collect::<Vec<_>>(), self.device);
         let (n_rows, longest) = batch.ids.size2().expect("ids are [batch, longest]");
@@ -97,7 +97,7 @@ impl Batched for Choosing {
         let numbers: Vec<i64> = asked.iter().flat_map(padded).collect();
         let numbers = Tensor::from_slice(&numbers).view([n_rows, longest, CHANNELS as i64]);
         let (tokens, aggregations) =
-            self.model.logits(&batch.ids, &numbers.to_device(self.device), &batch.step());
+            self.model.logits(&batch.ids, &numbers.to_device(self.device), &batch.step(adapters));
         let tokens = tokens.to_device(Device::Cpu);
         let aggregations = aggregations.map(|logits| logits.to_device(Device::Cpu));
         let of = |(at, asked): (usize, &&Asked)| TableScores {

@@ -1,5 +1,6 @@
 //! What every test stands on: started programs, clients, event streams, models.
 
+pub mod adapters;
 pub mod api;
 pub mod events;
 pub mod hashed;

@@ -81,7 +81,7 @@ impl Gpt2 {
     /// Writes the model into `hub/model_id`.
     pub fn write(self, hub: &Path, model_id: &str) {
         let folder = self.write_small_files(hub, model_id);
-        write_safetensors(&folder.join("model.safetensors"), &self.tensors());
+        write_safetensors(&folder.join("model.safetensors"), &self.tensors(), 0);
     }
 
     fn write_small_files(self, hub: &Path, model_id: &str) -> PathBuf {
@@ -125,11 +125,11 @@ pub fn change_json(path: &Path, change: &Value) {
     write_json(path, &Value::Object(fields));
 }
 
-/// float32 values: around 1 for norms, else small around 0, always the same.
-fn write_safetensors(path: &Path, tensors: &[(String, Vec<usize>)]) {
+/// float32 values: around 1 for norms, else small around 0, always the same for one seed.
+pub fn write_safetensors(path: &Path, tensors: &[(String, Vec<usize>)], seed: u64) {
     let mut file = BufWriter::new(File::create(path).expect("a file"));
     file.write_all(&safetensors_header(tensors)).expect("written");
-    write_values(&mut file, tensors);
+    write_values(&mut file, tensors, seed);
     file.flush().expect("written");
 }
 
@@ -150,8 +150,8 @@ pub fn safetensors_header(tensors: &[(String, Vec<usize>)]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat()
 }
 
-fn write_values(file: &mut impl Write, tensors: &[(String, Vec<usize>)]) {
-    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+fn write_values(file: &mut impl Write, tensors: &[(String, Vec<usize>)], seed: u64) {
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(2 * seed + 1);
     for (name, shape) in tensors {
         let centre = if name.contains("ln_") && name.ends_with("weight") { 1.0 } else { 0.0 };
         for _ in 0..shape.iter().product::<usize>() {

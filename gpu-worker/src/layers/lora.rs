@@ -1,0 +1,116 @@
+//! Low-rank adapters (Hu et al., 2021, <https://arxiv.org/abs/2106.09685>): what is added to the products of a model's
+//! linear layers, for the rows whose requests asked for it. The weights stay as they are, so rows with different
+//! adapters, and with none, go through one pass.
+
+use std::{cell::OnceCell, collections::HashMap, rc::Rc};
+
+use tch::Tensor;
+
+use crate::weights::peft::Part;
+
+/// What one adapter does to a model's layers. All tensors have the model's device and kind.
+pub struct Adapter {
+    /// By the layer's place in [`crate::weights::Checkpoint::modules`].
+    parts: HashMap<usize, Part>,
+}
+
+impl Adapter {
+    pub fn new(parts: HashMap<usize, Part>) -> Self {
+        Self { parts }
+    }
+}
+
+/// The adapters of one pass.
+pub(super) struct Adapted {
+    of_rows: Vec<Option<Rc<Adapter>>>,
+    groups: Vec<Group>,
+}
+
+/// The rows that have the same adapter.
+struct Group {
+    adapter: Rc<Adapter>,
+    rows: Rows,
+}
+
+enum Rows {
+    Range { start: i64, length: i64 },
+    Scattered { rows: Vec<i64>, on_device: OnceCell<Tensor> },
+}
+
+impl Adapted {
+    /// `None` when no row has an adapter.
+    pub(super) fn of(of_rows: Vec<Option<Rc<Adapter>>>) -> Option<Self> {
+        let mut groups: Vec<(Rc<Adapter>, Vec<i64>)> = Vec::new();
+        for (row, adapter) in (0..).zip(&of_rows) {
+            let Some(adapter) = adapter else { continue };
+            match groups.iter_mut().find(|(known, _)| Rc::ptr_eq(known, adapter)) {
+                Some((_, rows)) => rows.push(row),
+                None => groups.push((Rc::clone(adapter), vec![row])),
+            }
+        }
+        let groups: Vec<Group> = groups
+            .into_iter()
+            .map(|(adapter, rows)| Group { adapter, rows: Rows::of(rows) })
+            .collect();
+        (!groups.is_empty()).then_some(Self { of_rows, groups })
+    }
+
+    /// Those of some rows.
+    pub(super) fn pick(&self, rows: &[i64]) -> Option<Self> {
+        Self::of(rows.iter().map(|&row| self.of_rows[row as usize].clone()).collect())
+    }
+
+    /// Does to `ys`, the product of `xs` and the layer at `module`, what the rows' adapters do to that layer.
+    pub(super) fn apply(&self, module: usize, xs: &Tensor, ys: &mut Tensor) {
+        let (n_rows, found) = (self.of_rows.len() as i64, xs.size()[0]);
+        assert_eq!(found, n_rows, "a layer's rows are those of the step whose adapters it has");
+        for Group { adapter, rows } in &self.groups {
+            let Some(part) = adapter.parts.get(&module) else { continue };
+            match rows {
+                &Rows::Range { start, length } => {
+                    let mut ys = ys.narrow(0, start, length);
+                    match Made::of(part, &xs.narrow(0, start, length)) {
+                        Made::Added(delta) => drop(ys.g_add_(&delta)),
+                        Made::Instead(made) => ys.copy_(&made),
+                    }
+                }
+                Rows::Scattered { rows, on_device } => {
+                    let indices = || Tensor::from_slice(rows).to_device(xs.device());
+                    let rows = on_device.get_or_init(indices);
+                    match Made::of(part, &xs.index_select(0, rows)) {
+                        Made::Added(delta) => drop(ys.index_add_(0, rows, &delta)),
+                        Made::Instead(made) => drop(ys.index_copy_(0, rows, &made)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Rows {
+    /// Of ascending rows.
+    fn of(rows: Vec<i64>) -> Self {
+        match (rows.first(), rows.last()) {
+            (Some(&first), Some(&last)) if last - first + 1 == rows.len() as i64 => {
+                Self::Range { start: first, length: rows.len() as i64 }
+            }
+            _ => Self::Scattered { rows, on_device: OnceCell::new() },
+        }
+    }
+}
+
+enum Made {
+    Added(Tensor),
+    Instead(Tensor),
+}
+
+impl Made {
+    fn of(part: &Part, xs: &Tensor) -> Self {
+        match part {
+            Part::LowRank { down, up } => {
+                Self::Added(xs.linear(down, None::<Tensor>).linear(up, None::<Tensor>))
+            }
+            Part::Whole { weight, bias } => Self::Instead(xs.linear(weight, bias.as_ref())),
+        }
+    }
+}

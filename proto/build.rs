@@ -66,9 +66,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
 
-    // A snapshot is large, and sent rarely.
-    let mut builder = tonic_prost_build::configure()
-        .enum_attribute("StatusEvent.change", "#[allow(clippy::large_enum_variant)]");
+    // A snapshot and a result are large, and sent rarely.
+    let mut builder = tonic_prost_build::configure();
+    for large in ["StatusEvent.change", "InferEvent.event"] {
+        builder = builder.enum_attribute(large, "#[allow(clippy::large_enum_variant)]");
+    }
     if env::var_os("CARGO_FEATURE_HTTP").is_some() {
         builder = with_http(builder, &descriptors);
     }

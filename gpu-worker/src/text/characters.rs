@@ -13,6 +13,9 @@ pub(super) fn is_python_alphanumeric(c: char) -> bool {
         DecimalNumber, LetterNumber, LowercaseLetter, ModifierLetter, OtherLetter, OtherNumber,
         TitlecaseLetter, UppercaseLetter,
     };
+    if c.is_ascii() {
+        return c.is_ascii_alphanumeric();
+    }
     matches!(
         get_general_category(c),
         UppercaseLetter

@@ -45,7 +45,7 @@ fn table(case: &Value) -> Table {
 fn encode(case: &Value) -> Result<TableTokens, TableError> {
     let question = case["question"].as_str().unwrap();
     let truncate = case["truncate"].as_bool().unwrap();
-    encoder(&case["settings"]).encode(question, &table(case), truncate)
+    encoder(&case["settings"]).encode(question, &table(case), truncate, usize::MAX)
 }
 
 /// A channel of the fixture, whose runs of equal values are counted.
@@ -97,11 +97,12 @@ fn a_table_of_another_size_is_refused_with_the_limit() {
     };
     let encoder = encoder(&json!({"max_row_id": 4, "max_column_id": 3, "max_question_length": 2}));
     let says = |question: &str, columns, rows, drops| {
-        encoder.encode(question, &table(columns, rows), drops).unwrap_err().to_string()
+        encoder.encode(question, &table(columns, rows), drops, 9).unwrap_err().to_string()
     };
     assert_eq!(says("a", 3, 1, true), "has 3 columns, the model takes 2");
     assert_eq!(says("a", 2, 4, false), "has 4 rows, the model takes 3");
-    assert_eq!(encoder.encode("a", &table(2, 4), true).unwrap().rows, 3);
+    assert_eq!(encoder.encode("a", &table(2, 4), true, 99).unwrap().rows, 3);
+    assert_eq!(says("a", 2, 3, false), "has 11 tokens with the question, the model takes 9");
     assert_eq!(says("a b c", 2, 1, false), "has 3 tokens, this model takes questions of 0 to 2");
 }
 

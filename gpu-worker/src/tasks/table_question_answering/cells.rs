@@ -92,15 +92,9 @@ impl Aggregations {
 impl Processor for Chooser {
     fn prepare(&self, request: &InferRequest) -> Result<Prepared, Failure> {
         let Asked { question, table, truncate } = Asked::of(request)?;
-        let tokens = self.encoder.encode(&question, &table, truncate).map_err(refusal)?;
+        let tokens = self.encoder.encode(&question, &table, truncate, self.max_tokens);
+        let tokens = tokens.map_err(|error| refusal(&error, truncate))?;
         let n_tokens = tokens.ids.len();
-        if n_tokens > self.max_tokens {
-            let way_out = match truncate {
-                true => " even without its rows",
-                false => "; options.truncate leaves out what does not fit",
-            };
-            return Err(token_reader::too_long(TABLE, n_tokens, self.max_tokens, way_out));
-        }
         if tokens.rows == 0 {
             let message = "question and header leave no room for a row";
             return Err(Failure::new(Code::InputTooLong, message)
@@ -143,10 +137,17 @@ impl Chooser {
     }
 }
 
-fn refusal(error: TableError) -> Failure {
-    let (field, limit) = match &error {
-        TableError::Columns { limit, .. } | TableError::Rows { limit, .. } => (TABLE, *limit),
-        TableError::Question { most, .. } => (QUESTION, *most),
+fn refusal(error: &TableError, truncated: bool) -> Failure {
+    let (field, limit) = match *error {
+        TableError::Columns { limit, .. } | TableError::Rows { limit, .. } => (TABLE, limit),
+        TableError::Question { most, .. } => (QUESTION, most),
+        TableError::Length { tokens, limit } => {
+            let way_out = match truncated {
+                true => " even without its rows",
+                false => "; options.truncate leaves out what does not fit",
+            };
+            return token_reader::too_long(TABLE, tokens, limit, way_out);
+        }
         TableError::Special(_) => {
             return Failure::new(Code::FormatNotSupported, error.to_string());
         }

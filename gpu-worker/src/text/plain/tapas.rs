@@ -50,6 +50,7 @@ pub(super) fn build(settings: &Settings, files: Files<'_>) -> Result<Made, TextE
     let unknown = id("unk_token", "[UNK]")?;
     let words = Words {
         vocab: vocab.keys().cloned().collect(),
+        longest: vocab.keys().map(String::len).max().unwrap_or(0),
         unk_token: settings.content("unk_token", "[UNK]")?,
         empty_token: empty,
         whole: added.special().clone(),

@@ -16,6 +16,8 @@ const LONGEST_WORD: usize = 100;
 #[derive(Clone, Debug)]
 pub(super) struct Words {
     pub vocab: HashSet<String>,
+    /// Bytes of the longest piece.
+    pub longest: usize,
     pub unk_token: String,
     /// Stands for a text that says nothing.
     pub empty_token: String,
@@ -112,6 +114,9 @@ impl Words {
             let mut start = 0;
             while start < word.len() && ends.len() <= LONGEST_WORD {
                 let piece = ends.iter().rev().take_while(|&&end| end > start).find_map(|&end| {
+                    if end - start > self.longest {
+                        return None;
+                    }
                     let mark = if start > 0 { "##" } else { "" };
                     let piece = format!("{mark}{}", &word[start..end]);
                     self.vocab.contains(&piece).then_some((piece, end))

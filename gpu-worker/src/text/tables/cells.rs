@@ -4,10 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{
-    Table,
-    ranks::{self, Facts},
-};
+use super::{Table, ranks};
 use crate::text::{TextError, Tokenizer, special_tokens::object};
 
 /// Numbers of every token beside its id: segment, column, row, whether it answered the last question, rank in its column
@@ -31,6 +28,8 @@ pub enum TableError {
     Rows { rows: usize, limit: usize },
     #[error("has {tokens} tokens, this model takes questions of {least} to {most}")]
     Question { tokens: usize, least: usize, most: usize },
+    #[error("has {tokens} tokens with the question, the model takes {limit}")]
+    Length { tokens: usize, limit: usize },
     #[error("the tokenizer has no {0}")]
     Special(&'static str),
     #[error(transparent)]
@@ -98,25 +97,27 @@ impl TableEncoder {
         self.max_length
     }
 
-    /// With `drops_rows`, cells lose tokens and then the table its last rows until all fits; even so it can be too long.
+    /// At most `limit` tokens. With `drops_rows`, cells lose tokens and then the table its last rows until it has no more than
+    /// [`Self::max_length`]; even so it can be too long.
     pub fn encode(
         &self,
         question: &str,
         table: &Table,
         drops_rows: bool,
+        limit: usize,
     ) -> Result<TableTokens, TableError> {
         let asked = self.question(question)?;
-        let (columns, limit) = (table.columns.len(), self.max_columns.saturating_sub(1));
-        if columns > limit {
-            return Err(TableError::Columns { columns, limit });
+        let (columns, most) = (table.columns.len(), self.max_columns.saturating_sub(1));
+        if columns > most {
+            return Err(TableError::Columns { columns, limit: most });
         }
-        let (rows, limit) = (table.rows.len(), self.max_rows.saturating_sub(1));
-        if rows > limit && !drops_rows {
-            return Err(TableError::Rows { rows, limit });
+        let (rows, most) = (table.rows.len(), self.max_rows.saturating_sub(1));
+        if rows > most && !drops_rows {
+            return Err(TableError::Rows { rows, limit: most });
         }
         let lines = self.lines(table)?;
         let (rows, tokens) = if drops_rows {
-            self.fit(&lines, rows.min(limit), asked.len())
+            self.fit(&lines, rows.min(most), asked.len())
         } else {
             (rows, usize::MAX)
         };
@@ -125,19 +126,22 @@ impl TableEncoder {
             made.ids.push(id);
             made.channels.push([0; CHANNELS]);
         }
-        let facts = ranks::facts(table, question);
         for (row, line) in lines.iter().enumerate().take(rows + 1) {
             for (column, cell) in line.iter().enumerate() {
-                let facts =
-                    row.checked_sub(1).map_or_else(Facts::default, |row| facts[column][row]);
-                let place = [1, column as u32 + 1, row as u32, 0];
-                let said = [facts.rank, facts.inverse_rank, facts.relations];
-                let channels =
-                    std::array::from_fn(|at| *place.get(at).unwrap_or_else(|| &said[at - 4]));
                 for piece in cell.iter().filter(|piece| piece.is_within(tokens)) {
                     made.ids.push(piece.id);
-                    made.channels.push(channels);
+                    made.channels.push([1, column as u32 + 1, row as u32, 0, 0, 0, 0]);
                 }
+            }
+        }
+        let tokens = made.ids.len();
+        if tokens > limit {
+            return Err(TableError::Length { tokens, limit });
+        }
+        let facts = ranks::facts(table, question);
+        for [_, column, row, _, said @ ..] in &mut made.channels {
+            if let (Some(column), Some(row)) = (column.checked_sub(1), row.checked_sub(1)) {
+                *said = facts[column as usize][row as usize];
             }
         }
         Ok(made)

@@ -2,7 +2,10 @@
 //!
 //! Reference: `parse_text` in `transformers/models/tapas/tokenization_tapas.py`.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
 
 use super::dates::{self, Date};
 use crate::text::characters::{decimal, is_python_alphanumeric, is_python_space};
@@ -28,17 +31,20 @@ const ORDINAL_ENDINGS: [&str; 4] = ["st", "nd", "rd", "th"];
 /// Most words of a date.
 const DATE_WORDS: usize = 5;
 
+/// More characters than the longest date has, a Wednesday in September.
+const DATE_LENGTH: usize = 24;
+
 /// The values of a text in order; one part of it may be both a number and a date.
 pub(super) fn values(text: &str) -> Vec<Value> {
-    let text: Vec<char> = normalized(text).chars().collect();
-    let part = |span: &Range<usize>| text[span.clone()].iter().collect::<String>();
+    let text = Text::new(&normalized(text));
+    let part = |span: &Range<usize>| text.chars[span.clone()].iter().collect::<String>();
     let mut found: HashMap<Range<usize>, Vec<Value>> = HashMap::new();
-    for span in written_numbers(&text) {
+    for span in text.numbers() {
         if let Some(number) = number(&part(&span)) {
             found.entry(span).or_default().push(Value::Number(number));
         }
     }
-    for span in spans(&text, 1) {
+    for span in text.spans(1) {
         if found.contains_key(&span) {
             continue;
         }
@@ -53,22 +59,24 @@ pub(super) fn values(text: &str) -> Vec<Value> {
             found.entry(span.clone()).or_default().push(Value::Number(number));
         }
     }
-    for span in spans(&text, DATE_WORDS) {
-        if let Some(date) = dates::date(&part(&span)) {
+    for span in text.spans(DATE_WORDS) {
+        if text.may_be_a_date(&span)
+            && let Some(date) = dates::date(&part(&span))
+        {
             found.entry(span).or_default().push(Value::Date(date));
         }
     }
     let mut found: Vec<(Range<usize>, Vec<Value>)> = found.into_iter().collect();
     found.sort_by_key(|(span, _)| (usize::MAX - span.len(), span.start));
-    let mut longest: Vec<(Range<usize>, Vec<Value>)> = Vec::new();
+    // By where they start. None holds another, so their ends rise with their starts.
+    let mut longest: BTreeMap<usize, (usize, Vec<Value>)> = BTreeMap::new();
     for (span, values) in found {
-        let holds = |(of, _): &(Range<usize>, _)| of.start <= span.start && span.end <= of.end;
-        if !longest.iter().any(holds) {
-            longest.push((span, values));
+        let before = longest.range(..=span.start).next_back();
+        if before.is_none_or(|(_, (end, _))| *end < span.end) {
+            longest.insert(span.start, (span.end, values));
         }
     }
-    longest.sort_by_key(|(span, _)| span.start);
-    longest.into_iter().flat_map(|(_, values)| values).collect()
+    longest.into_values().flat_map(|(_, values)| values).collect()
 }
 
 /// In lower case, with single spaces.
@@ -78,56 +86,80 @@ fn normalized(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Numbers in digits, with groups of three and a sign where white space or nothing is before it. The white space is part
-/// of them.
-fn written_numbers(text: &[char]) -> Vec<Range<usize>> {
-    let is_digit = |at: usize| text.get(at).is_some_and(|&c| decimal(c).is_some());
-    let is = |at: usize, c: char| text.get(at) == Some(&c);
-    let digits_end = |from: usize| (from..).find(|&at| !is_digit(at)).unwrap_or(from);
-    let is_sign = |at: usize| is(at, '+') || is(at, '-');
-    let mut found = Vec::new();
-    let mut at = 0;
-    while at < text.len() {
-        let signed = if at == 0 && is_sign(0) {
-            1
-        } else if is_python_space(text[at]) && is_sign(at + 1) {
-            at + 2
-        } else {
-            at
-        };
-        let end = if is(signed, '.') && is_digit(signed + 1) {
-            digits_end(signed + 1)
-        } else if is_digit(signed) {
-            let mut end = digits_end(signed);
-            while is(end, ',') && (1..=3).all(|next| is_digit(end + next)) {
-                end += 4;
-            }
-            if is(end, '.') { digits_end(end + 1) } else { end }
-        } else {
-            at += 1;
-            continue;
-        };
-        found.push(at..end);
-        at = end;
-    }
-    found
+/// Characters, each looked up once.
+struct Text {
+    chars: Vec<char>,
+    /// Letters and numbers.
+    words: Vec<bool>,
+    digits: Vec<bool>,
 }
 
-/// Runs of at most `n_words` words, cut at whatever is neither letter nor number.
-fn spans(text: &[char], n_words: usize) -> Vec<Range<usize>> {
-    let is_word = |at: usize| text.get(at).is_some_and(|&c| is_python_alphanumeric(c));
-    let mut found = Vec::new();
-    let mut starts: Vec<usize> = Vec::new();
-    for at in (0..text.len()).filter(|&at| is_word(at)) {
-        if at == 0 || !is_word(at - 1) {
-            starts.push(at);
-        }
-        if !is_word(at + 1) {
-            let from = starts.len().saturating_sub(n_words);
-            found.extend(starts[from..].iter().map(|&start| start..at + 1));
+impl Text {
+    fn new(text: &str) -> Self {
+        let chars: Vec<char> = text.chars().collect();
+        Self {
+            words: chars.iter().map(|&c| is_python_alphanumeric(c)).collect(),
+            digits: chars.iter().map(|&c| decimal(c).is_some()).collect(),
+            chars,
         }
     }
-    found
+
+    /// Numbers in digits, with groups of three and a sign where white space or nothing is before it. The white space is
+    /// part of them.
+    fn numbers(&self) -> Vec<Range<usize>> {
+        let is_digit = |at: usize| self.digits.get(at) == Some(&true);
+        let is = |at: usize, c: char| self.chars.get(at) == Some(&c);
+        let digits_end = |from: usize| (from..).find(|&at| !is_digit(at)).unwrap_or(from);
+        let is_sign = |at: usize| is(at, '+') || is(at, '-');
+        let mut found = Vec::new();
+        let mut at = 0;
+        while at < self.chars.len() {
+            let signed = if at == 0 && is_sign(0) {
+                1
+            } else if is_python_space(self.chars[at]) && is_sign(at + 1) {
+                at + 2
+            } else {
+                at
+            };
+            let end = if is(signed, '.') && is_digit(signed + 1) {
+                digits_end(signed + 1)
+            } else if is_digit(signed) {
+                let mut end = digits_end(signed);
+                while is(end, ',') && (1..=3).all(|next| is_digit(end + next)) {
+                    end += 4;
+                }
+                if is(end, '.') { digits_end(end + 1) } else { end }
+            } else {
+                at += 1;
+                continue;
+            };
+            found.push(at..end);
+            at = end;
+        }
+        found
+    }
+
+    /// Runs of at most `n_words` words, cut at whatever is neither letter nor number.
+    fn spans(&self, n_words: usize) -> Vec<Range<usize>> {
+        let is_word = |at: usize| self.words.get(at) == Some(&true);
+        let mut found = Vec::new();
+        let mut starts: Vec<usize> = Vec::new();
+        for at in (0..self.chars.len()).filter(|&at| is_word(at)) {
+            if at == 0 || !is_word(at - 1) {
+                starts.push(at);
+            }
+            if !is_word(at + 1) {
+                let from = starts.len().saturating_sub(n_words);
+                found.extend(starts[from..].iter().map(|&start| start..at + 1));
+            }
+        }
+        found
+    }
+
+    fn may_be_a_date(&self, span: &Range<usize>) -> bool {
+        let mut chars = self.chars[span.clone()].iter().zip(&self.digits[span.clone()]);
+        span.len() < DATE_LENGTH && chars.all(|(c, is_digit)| c.is_ascii() || *is_digit)
+    }
 }
 
 /// As Python's `float`, with an ending as in `2nd` and without commas.
@@ -178,6 +210,12 @@ mod tests {
     fn a_year_is_a_number_and_a_date() {
         let date = Value::Date([Some(1999), None, None]);
         assert_eq!(values("in 1999"), [Value::Number(1999.0), date]);
+    }
+
+    #[test]
+    fn a_text_of_many_numbers_is_read_in_no_time() {
+        let text: String = (0..100_000).map(|number| format!("{number}\u{200b}")).collect();
+        assert_eq!(values(&text).len(), 100_000 + (1700..=2016).count());
     }
 
     #[test]

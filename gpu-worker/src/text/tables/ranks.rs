@@ -3,7 +3,7 @@
 //! Reference: `add_numeric_table_values`, `_get_numeric_column_ranks` and `_get_numeric_relations` in
 //! `transformers/models/tapas/tokenization_tapas.py`.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use super::{
     Table,
@@ -13,19 +13,13 @@ use super::{
 /// Share of a column's cells that must have a value of one kind.
 const ENOUGH: f64 = 0.7;
 
-/// What is said of a cell; zeros of one without a value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Facts {
-    /// Place of its value among the different ones of its column, from 1 on, from below and from above.
-    pub rank: u32,
-    pub inverse_rank: u32,
-    /// Whether some number of the question is equal (1), less (2), greater (4), added up.
-    pub relations: u32,
-}
+/// What is said of a cell: the place of its value among the different ones of its column, from 1 on, from below and from
+/// above; whether some number of the question is equal (1), less (2), greater (4), added up. Zeros of one without a value.
+pub(super) type Facts = [u32; 3];
 
 /// The facts of every cell, by columns.
 pub(super) fn facts(table: &Table, question: &str) -> Vec<Vec<Facts>> {
-    let asked = values(question);
+    let asked = alike(values(question));
     (0..table.columns.len())
         .map(|column| {
             let cells: Vec<Vec<Value>> =
@@ -35,7 +29,8 @@ pub(super) fn facts(table: &Table, question: &str) -> Vec<Vec<Facts>> {
         .collect()
 }
 
-fn of_column(cells: &[Option<Value>], asked: &[Value]) -> Vec<Facts> {
+/// `asked` are the question's values in groups that compare in the same way.
+fn of_column(cells: &[Option<Value>], asked: &[Vec<Value>]) -> Vec<Facts> {
     let mut facts = vec![Facts::default(); cells.len()];
     let known: Vec<Value> = cells.iter().flatten().copied().collect();
     if known.is_empty() {
@@ -49,23 +44,38 @@ fn of_column(cells: &[Option<Value>], asked: &[Value]) -> Vec<Facts> {
             let Some(value) = cell else { continue };
             let key = keys.of_value(value);
             let below = different.partition_point(|other| compare(other, &key) == Ordering::Less);
-            facts.rank = below as u32 + 1;
-            facts.inverse_rank = (different.len() - below) as u32;
+            facts[0] = below as u32 + 1;
+            facts[1] = (different.len() - below) as u32;
         }
     }
-    for value in asked {
-        let Some(keys) = Keys::of(known.iter().chain([value])) else { continue };
-        let of_question = keys.of_value(value);
+    for group in asked {
+        let Some(keys) = Keys::of(known.iter().chain(group.first())) else { continue };
+        let mut of_question: Vec<Key> = group.iter().map(|value| keys.of_value(value)).collect();
+        of_question.sort_by(compare);
         for (cell, facts) in cells.iter().zip(&mut facts) {
             let Some(cell) = cell else { continue };
-            facts.relations |= match compare(&of_question, &keys.of_value(cell)) {
-                Ordering::Equal => 1,
-                Ordering::Less => 2,
-                Ordering::Greater => 4,
-            };
+            let cell = keys.of_value(cell);
+            let is = |key: Option<&Key>, order| key.is_some_and(|key| compare(key, &cell) == order);
+            let equal = of_question.binary_search_by(|key| compare(key, &cell)).is_ok();
+            let less = is(of_question.first(), Ordering::Less);
+            let greater = is(of_question.last(), Ordering::Greater);
+            facts[2] |= u32::from(equal) + 2 * u32::from(less) + 4 * u32::from(greater);
         }
     }
     facts
+}
+
+/// Values in groups: numbers, and dates that say the same fields.
+fn alike(values: Vec<Value>) -> Vec<Vec<Value>> {
+    let mut groups: BTreeMap<Option<[bool; 3]>, Vec<Value>> = BTreeMap::new();
+    for value in values {
+        let said = match value {
+            Value::Number(_) => None,
+            Value::Date(date) => Some(date.map(|field| field.is_some())),
+        };
+        groups.entry(said).or_default().push(value);
+    }
+    groups.into_values().collect()
 }
 
 /// Of each cell the first value of the kind that most cells have; nothing where too few have one.
@@ -135,7 +145,7 @@ mod tests {
             rows: cells.iter().map(|&cell| vec![cell.into()]).collect(),
         };
         let facts = facts(&table, question).remove(0);
-        facts.iter().map(|facts| (facts.rank, facts.inverse_rank, facts.relations)).collect()
+        facts.into_iter().map(Into::into).collect()
     }
 
     #[test]

@@ -22,6 +22,7 @@ const FEATURES = [
   "token-classification",
   "question-answering",
   "fill-mask",
+  "painting",
 ];
 
 /** Forbids the import of every path that starts with one of `paths`. */

@@ -29,10 +29,12 @@ const ANSWERS: &[&str] = &[
     "FilledMask",
     "FilledToken",
     "GeneratedText",
+    "ImagesOutput",
     "LabelScore",
     "Labels",
     "LearnedCost",
     "LoadingEvent",
+    "MadeImage",
     "PartialEvent",
     "ProgressEvent",
     "QueuedEvent",
@@ -51,7 +53,8 @@ const ANSWERS: &[&str] = &[
 ];
 
 /// Lists of answers that are left out when empty, since they exist only when asked for.
-const OPTIONAL_LISTS: &[&str] = &["GeneratedText.logprobs", "TokenEvent.top"];
+const OPTIONAL_LISTS: &[&str] =
+    &["GeneratedText.logprobs", "ImagesOutput.notices", "TokenEvent.top"];
 
 /// Answers whose absence is said with `null`, since it means something.
 const NULLABLE: &[&str] = &["ResultMetadata.load_ms"];

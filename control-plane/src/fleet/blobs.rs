@@ -61,6 +61,12 @@ fn media_of(input: &mut Input) -> Vec<&mut Media> {
         Input::ImageClassification(request) => {
             request.inputs.iter_mut().filter_map(|inputs| inputs.image.as_mut()).collect()
         }
+        Input::ImageToImage(request) => request
+            .inputs
+            .iter_mut()
+            .flat_map(|inputs| [inputs.image.as_mut(), inputs.mask.as_mut()])
+            .flatten()
+            .collect(),
         Input::TextGeneration(_)
         | Input::FeatureExtraction(_)
         | Input::SentenceSimilarity(_)
@@ -74,6 +80,7 @@ fn media_of(input: &mut Input) -> Vec<&mut Media> {
         | Input::TokenClassification(_)
         | Input::QuestionAnswering(_)
         | Input::FillMask(_)
+        | Input::TextToImage(_)
         | Input::TableQuestionAnswering(_) => Vec::new(),
     }
 }

@@ -77,6 +77,7 @@ impl Scrutiny {
             Output::Entities(_) => &["token-classification"],
             Output::Answers(_) => &["question-answering"],
             Output::Filled(_) => &["fill-mask"],
+            Output::Images(_) => &["text-to-image", "image-to-image"],
             Output::TableAnswer(_) => &["table-question-answering"],
             Output::Seq2seq(_) => &["text2text-generation", "summarization", "translation"],
         };

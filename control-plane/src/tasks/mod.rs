@@ -6,6 +6,7 @@ mod feature_extraction;
 mod files;
 mod fill_mask;
 mod image_classification;
+mod image_to_image;
 mod intents;
 mod planned;
 mod question_answering;
@@ -16,6 +17,7 @@ mod table_question_answering;
 mod text_classification;
 mod text_generation;
 mod text_ranking;
+mod text_to_image;
 mod token_classification;
 mod zero_shot_classification;
 
@@ -47,6 +49,8 @@ pub const TASKS: &[Task] = &[
     text_ranking::TEXT_RANKING,
     text_ranking::TEXT_RETRIEVAL,
     image_classification::TASK,
+    text_to_image::TASK,
+    image_to_image::TASK,
 ];
 
 /// One task.
@@ -130,6 +134,8 @@ pub fn seed(input: &Input) -> Option<u64> {
         Input::Text2textGeneration(request) => request.options.as_ref()?.seed,
         Input::Summarization(request) => request.options.as_ref()?.seed,
         Input::Translation(request) => request.options.as_ref()?.seed,
+        Input::TextToImage(request) => request.options.as_ref()?.seed,
+        Input::ImageToImage(request) => request.options.as_ref()?.seed,
         Input::FeatureExtraction(_)
         | Input::SentenceSimilarity(_)
         | Input::TokenClassification(_)
@@ -185,7 +191,7 @@ mod tests {
     #[test]
     fn a_task_of_the_hub_that_is_not_there_yet_is_told_from_a_made_up_one() {
         assert_eq!(
-            find("text-to-image").err().map(|failure| failure.code),
+            find("text-to-3d").err().map(|failure| failure.code),
             Some(Code::TaskNotSupported)
         );
         assert_eq!(find("tea-making").err().map(|failure| failure.code), Some(Code::UnknownTask));

@@ -23,7 +23,7 @@ async fn bad_requests_name_what_is_wrong() {
         (json!({}), 422, "invalid_request", "model_id"),
         (json!({"model_id": "../etc"}), 422, "invalid_request", "model_id"),
         (story_with("task", json!("tea-making")), 400, "unknown_task", "task"),
-        (story_with("task", json!("text-to-image")), 501, "task_not_supported", "task"),
+        (story_with("task", json!("text-to-3d")), 501, "task_not_supported", "task"),
         (story_with("options", json!({"warmth": 1})), 422, "unknown_option", "options.warmth"),
         (story_with("options", json!({"top_k": -5})), 422, "invalid_request", "options.top_k"),
         (story_with("inputs", json!({"words": "x"})), 422, "invalid_request", "inputs.words"),

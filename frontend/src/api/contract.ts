@@ -28,6 +28,8 @@ export type ResultMetadata = Schemas["ResultMetadata"];
 
 export type TextGenerationOptions = Schemas["TextGenerationOptions"];
 export type Seq2SeqOptions = Schemas["Seq2SeqOptions"];
+export type TextToImageOptions = Schemas["TextToImageOptions"];
+export type ImageToImageOptions = Schemas["ImageToImageOptions"];
 export type ChatMessage = Schemas["ChatMessage"];
 
 export type TextAnswer = Schemas["TextChoice"];
@@ -41,6 +43,7 @@ export type EntitiesAnswer = Schemas["Entities"];
 export type QuestionAnswer = Schemas["QuestionAnswer"];
 export type TableAnswer = Schemas["TableAnswer"];
 export type FilledMasks = Schemas["FillMaskOutput"];
+export type ImagesAnswer = Schemas["ImagesOutput"];
 
 export type UnloadAnswer = Schemas["UnloadAnswer"];
 export type SimilarityAnswer = Extract<Schemas["SimilarityAnswer"], { scores: number[] }>;

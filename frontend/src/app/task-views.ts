@@ -6,6 +6,8 @@ import type { CatalogueModel } from "@/api/contract";
 import { FeatureExtractionView } from "@/features/feature-extraction/feature-extraction-view";
 import { FillMaskView } from "@/features/fill-mask/fill-mask-view";
 import { ImageClassificationView } from "@/features/image-classification/image-classification-view";
+import { ImageToImageView } from "@/features/painting/image-to-image-view";
+import { TextToImageView } from "@/features/painting/text-to-image-view";
 import { QuestionAnsweringView } from "@/features/question-answering/question-answering-view";
 import { SentenceSimilarityView } from "@/features/sentence-similarity/sentence-similarity-view";
 import { TableQuestionAnsweringView } from "@/features/table-question-answering/table-question-answering-view";
@@ -49,6 +51,8 @@ const TASK_VIEWS: readonly TaskView[] = [
   },
   { task: "fill-mask", label: "Fill-mask", View: FillMaskView },
   { task: "image-classification", label: "Image classification", View: ImageClassificationView },
+  { task: "text-to-image", label: "Text to image", View: TextToImageView },
+  { task: "image-to-image", label: "Image to image", View: ImageToImageView },
   { task: "sentence-similarity", label: "Sentence similarity", View: SentenceSimilarityView },
   { task: "feature-extraction", label: "Feature extraction", View: FeatureExtractionView },
 ];

@@ -12,6 +12,9 @@ const REASONS: Record<string, string> = {
   no_room: "there is no room for the model yet",
 };
 
+/** Tasks whose steps are steps; others count tokens. */
+const PAINTS = new Set(["text-to-image", "image-to-image"]);
+
 export function RunProgress({ state }: { state: RunState }) {
   if (state.phase === "loading" && state.loading !== null) {
     return <LoadingProgress loading={state.loading} />;
@@ -21,7 +24,11 @@ export function RunProgress({ state }: { state: RunState }) {
     return (
       <Meter
         label="Progress"
-        text={`${String(step)} of at most ${String(total_steps)} tokens`}
+        text={
+          PAINTS.has(state.request?.task ?? "")
+            ? `Step ${String(step)} of ${String(total_steps)}`
+            : `${String(step)} of at most ${String(total_steps)} tokens`
+        }
         total={total_steps}
         parts={[{ value: step, tone: "accent" }]}
       />

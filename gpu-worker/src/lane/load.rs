@@ -77,14 +77,22 @@ pub fn load(spec: &LoadSpec) -> Result<(Pipelines, Loaded), Failure> {
 impl From<models::LoadError> for Failure {
     fn from(error: models::LoadError) -> Self {
         tracing::warn!(error = ?error, "a model could not be built");
-        let code = match &error {
-            models::LoadError::UnknownArchitecture { .. }
-            | models::LoadError::UnsupportedValue { .. }
-            | models::LoadError::Rope(_) => Code::ArchitectureNotSupported,
-            models::LoadError::UnsupportedKind { .. } => Code::TaskNotSupported,
-            models::LoadError::Config(_) | models::LoadError::Weights(_) => Code::CorruptCheckpoint,
-        };
-        Self::new(code, error)
+        Self::new(code_of(&error), error)
+    }
+}
+
+fn code_of(error: &models::LoadError) -> Code {
+    use models::LoadError;
+    match error {
+        LoadError::UnknownArchitecture { .. }
+        | LoadError::UnsupportedValue { .. }
+        | LoadError::UnknownClass { .. }
+        | LoadError::Rope(_) => Code::ArchitectureNotSupported,
+        LoadError::UnsupportedKind { .. } => Code::TaskNotSupported,
+        LoadError::Component { source, .. } => code_of(source),
+        LoadError::MissingComponent { .. } | LoadError::Config(_) | LoadError::Weights(_) => {
+            Code::CorruptCheckpoint
+        }
     }
 }
 

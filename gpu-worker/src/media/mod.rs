@@ -5,6 +5,7 @@
 //! Neither knows a model or a device; both are plain CPU work and belong off the async threads.
 
 mod crop;
+mod encode;
 mod error;
 mod gif;
 mod image_processor;
@@ -21,6 +22,7 @@ mod sniff;
 mod target_size;
 mod torch_resize;
 
+pub use encode::{EncodeError, OutputFormat, encode};
 pub use error::{MediaError, ProcessorError};
 pub use image_processor::{Backend, ImageProcessor, Pixels};
 pub use picture::{Limits, Picture, decode};

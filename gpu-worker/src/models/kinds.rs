@@ -4,6 +4,7 @@ use std::fmt;
 
 use tch::Tensor;
 
+use super::diffusion::StableDiffusion;
 use crate::layers::{CacheShape, Step};
 
 pub enum Model {
@@ -16,6 +17,7 @@ pub enum Model {
     TableAnswerer(Box<dyn TableAnswerer>),
     MaskedLm(Box<dyn MaskedLm>),
     ImageClassifier(Box<dyn ImageClassifier>),
+    ImageGenerator(Box<StableDiffusion>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +31,7 @@ pub enum ModelKind {
     TableAnswerer,
     MaskedLm,
     ImageClassifier,
+    ImageGenerator,
 }
 
 impl ModelKind {
@@ -44,6 +47,7 @@ impl ModelKind {
             Self::TableAnswerer => "table_answerer",
             Self::MaskedLm => "masked_lm",
             Self::ImageClassifier => "image_classifier",
+            Self::ImageGenerator => "image_generator",
         }
     }
 }
@@ -60,6 +64,7 @@ impl fmt::Display for ModelKind {
             Self::TableAnswerer => "table question answerer",
             Self::MaskedLm => "masked language model",
             Self::ImageClassifier => "image classifier",
+            Self::ImageGenerator => "image generator",
         })
     }
 }

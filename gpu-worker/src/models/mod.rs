@@ -85,6 +85,10 @@ pub const ARCHITECTURES: &[Architecture] = &[
     opt::OPT,
     phi3::PHI3,
     smollm3::SMOLLM3,
+    diffusion::STABLE_DIFFUSION,
+    diffusion::STABLE_DIFFUSION_IMG2IMG,
+    diffusion::STABLE_DIFFUSION_INPAINT,
+    diffusion::STABLE_DIFFUSION_XL,
     t5::MT5,
     t5::T5,
     t5::UMT5,
@@ -151,6 +155,16 @@ pub enum LoadError {
     Rope(#[from] RopeError),
     #[error("config.json is invalid: {0}")]
     Config(#[from] serde_json::Error),
+    #[error("the pipeline has no {component}")]
+    MissingComponent { component: String },
+    #[error("the pipeline's {component} is a {class}, which is not supported")]
+    UnknownClass { component: String, class: String },
+    #[error("{component}: {source}")]
+    Component {
+        component: String,
+        #[source]
+        source: Box<LoadError>,
+    },
     #[error(transparent)]
     Weights(#[from] WeightsError),
 }

@@ -31,14 +31,20 @@ pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
         | ModelKind::QuestionAnswerer
         | ModelKind::TableAnswerer
         | ModelKind::MaskedLm
-        | ModelKind::ImageClassifier => 0,
+        | ModelKind::ImageClassifier
+        | ModelKind::ImageGenerator => 0,
     };
     Bytes {
         weights: facts.weight_bytes(dtype),
         mapped: 0,
         cache,
         adapters: 0,
-        workspace: config.workspace_bytes(dtype),
+        workspace: match kind {
+            ModelKind::ImageGenerator => {
+                config.picture_values().saturating_mul(bytes_per_value(dtype))
+            }
+            _ => config.workspace_bytes(dtype),
+        },
     }
 }
 
@@ -103,6 +109,19 @@ impl Sizes {
             .saturating_mul(values)
             .saturating_add(self.distance_values())
             .saturating_mul(bytes_per_value(dtype))
+    }
+
+    /// Of a pipeline that paints, most of its intermediate tensors are those of the autoencoder's widest pictures, of the
+    /// size that the pipeline was trained on.
+    fn picture_values(&self) -> u64 {
+        const COPIES: u64 = 5;
+        let (unet, vae) = (&self.0["components"]["unet"], &self.0["components"]["vae"]);
+        let channels = vae["block_out_channels"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let factor = 1 << channels.len().clamp(1, 16).saturating_sub(1);
+        let first = channels.first().and_then(Value::as_u64).unwrap_or(128);
+        let latents = unet["sample_size"].as_u64().unwrap_or(64);
+        let side = latents.saturating_mul(factor);
+        side.saturating_mul(side).saturating_mul(first).saturating_mul(COPIES)
     }
 
     /// Attention by distance holds a value per head and pair of tokens, which other attention never does: for tokens that
@@ -172,6 +191,15 @@ mod tests {
     fn the_workspace_follows_the_config() {
         let small = sizes(r#"{"hidden_size": 8, "intermediate_size": 16}"#);
         assert_eq!(small.workspace_bytes(Kind::Float), 2048 * 64 * 4);
+    }
+
+    #[test]
+    fn a_painter_needs_room_for_a_picture_of_its_size() {
+        let painter = sizes(
+            r#"{"components": {"unet": {"sample_size": 64}, "vae": {"block_out_channels": [128, 256, 512, 512]}}}"#,
+        );
+        assert_eq!(painter.picture_values(), 512 * 512 * 128 * 5);
+        assert!(sizes("{}").picture_values() > 0);
     }
 
     #[test]

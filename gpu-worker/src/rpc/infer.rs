@@ -327,10 +327,14 @@ impl Call {
 
 /// Puts the bytes of blobs where the request names them.
 fn resolve_media(request: &mut InferRequest, shared: &Shared) -> Result<(), Failure> {
-    let media: Option<&mut Media> = match &mut request.input {
+    let media: [Option<&mut Media>; 2] = match &mut request.input {
         Some(Input::ImageClassification(request)) => {
-            request.inputs.as_mut().and_then(|inputs| inputs.image.as_mut())
+            [request.inputs.as_mut().and_then(|inputs| inputs.image.as_mut()), None]
         }
+        Some(Input::ImageToImage(request)) => match &mut request.inputs {
+            Some(inputs) => [inputs.image.as_mut(), inputs.mask.as_mut()],
+            None => [None, None],
+        },
         Some(
             Input::TextGeneration(_)
             | Input::FeatureExtraction(_)
@@ -345,12 +349,13 @@ fn resolve_media(request: &mut InferRequest, shared: &Shared) -> Result<(), Fail
             | Input::TokenClassification(_)
             | Input::QuestionAnswering(_)
             | Input::FillMask(_)
+            | Input::TextToImage(_)
             | Input::TableQuestionAnswering(_),
         )
-        | None => None,
+        | None => [None, None],
     };
-    let Some(media) = media else { return Ok(()) };
-    if let Some(Content::BlobId(id)) = &media.content {
+    for media in media.into_iter().flatten() {
+        let Some(Content::BlobId(id)) = &media.content else { continue };
         let bytes = shared.blobs.get(id).ok_or_else(|| {
             Failure::new(Code::NotFound, format!("there is no blob {id}")).at("blob_id")
         })?;

@@ -138,5 +138,7 @@ pub fn asked(input: &Input) -> Option<&str> {
         Input::TableQuestionAnswering(request) => request.options.as_ref()?.adapter.as_deref(),
         Input::FillMask(request) => request.options.as_ref()?.adapter.as_deref(),
         Input::ImageClassification(request) => request.options.as_ref()?.adapter.as_deref(),
+        // Pipelines take none yet: their options have no such field.
+        Input::TextToImage(_) | Input::ImageToImage(_) => None,
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{GeneratedText, ProgressEvent, TokenEvent};
+use proto::{GeneratedText, ProgressEvent, TokenEvent, media::Content};
 
 use super::{
     adapters::AdapterUse,
@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    media::Pixels,
+    media::{ImageProcessor, Picture, Pixels},
     sampling::{BeamOptions, Constraints, Decoding, SamplingOptions},
+    schedulers::{self, SchedulerConfig},
     text::{CHANNELS, Tokenizer},
 };
 
@@ -117,6 +118,7 @@ pub enum Work {
     Score(Score),
     AskTable(TableRow),
     Classify(Pixels),
+    Paint(Box<Paint>),
 }
 
 /// Continue a prompt.
@@ -156,6 +158,60 @@ pub struct Score {
     pub rows: Vec<TokenRow>,
     /// For a masked language model: of each row, the places whose token is wanted. Other models don't look at it.
     pub wanted: Vec<Vec<usize>>,
+}
+
+/// Make pictures out of noise in view of a text.
+pub struct Paint {
+    pub prompt: PromptIds,
+    /// What the pictures should not show; `None`: no guidance.
+    pub negative: Option<Negative>,
+    /// How closely the text is followed.
+    pub guidance_scale: f64,
+    /// Layers of the text encoders, from their last, that texts do without.
+    pub clip_skip: usize,
+    /// Height and width in pixels, multiples of what the autoencoder works in.
+    pub size: [usize; 2],
+    /// At least 1.
+    pub n_images: usize,
+    pub seed: u64,
+    pub scheduler: Arc<SchedulerConfig>,
+    pub schedule: schedulers::Request,
+    /// 0: no previews.
+    pub preview_every: usize,
+    /// `None`: noise becomes a picture, and nothing else.
+    pub given: Option<Given>,
+    /// Prepares pictures for the safety checker, where the repository has one.
+    pub for_checker: Option<Arc<ImageProcessor>>,
+}
+
+/// A picture that was made.
+#[derive(Clone, Debug)]
+pub struct Painted {
+    pub picture: Picture,
+    /// The safety checker's verdict, where there is one; what was refused is black.
+    pub is_refused: Option<bool>,
+}
+
+/// A picture that another is made of.
+pub struct Given {
+    /// Of the size of what is painted.
+    pub picture: Picture,
+    /// True where it is painted anew, row by row; `None`: all of it is changed.
+    pub mask: Option<Vec<bool>>,
+    /// How many of the scheduler's steps are left out: the fewer, the less is left of the picture.
+    pub skipped_steps: usize,
+    /// Nothing is left of what is painted anew.
+    pub is_anew: bool,
+}
+
+/// The tokens of one text, for each text encoder.
+pub type PromptIds = Vec<Vec<u32>>;
+
+/// What pictures are guided away from.
+pub enum Negative {
+    Text(PromptIds),
+    /// Vectors of zeros, which are no text's.
+    Nothing,
 }
 
 /// A question about a table as tokens.
@@ -221,6 +277,7 @@ pub enum Made {
     Scores(Vec<Vectors>),
     Table(TableScores),
     Logits(Vec<f32>),
+    Painted(Vec<Painted>),
 }
 
 /// Logits of the tokens of a table.
@@ -258,7 +315,12 @@ impl Outgoing for Event {
     fn bytes(&self) -> usize {
         match self {
             Self::Token(token) => EVENT_BYTES + token.text.len() + token.top.len() * EVENT_BYTES,
-            Self::Started | Self::Progress(_) | Self::Made(..) | Self::Failed(_) => EVENT_BYTES,
+            Self::Progress(progress) => {
+                let preview = progress.preview.as_ref().and_then(|media| media.content.as_ref());
+                let Some(Content::Inline(bytes)) = preview else { return EVENT_BYTES };
+                EVENT_BYTES + bytes.len()
+            }
+            Self::Started | Self::Made(..) | Self::Failed(_) => EVENT_BYTES,
         }
     }
 

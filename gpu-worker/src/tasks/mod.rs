@@ -16,6 +16,9 @@ mod image_classification;
 mod job;
 mod labels;
 pub mod outbox;
+mod painting;
+mod pictures;
+mod progress;
 mod question_answering;
 mod ranks;
 mod rows;
@@ -39,8 +42,9 @@ pub use self::{
     adapters::{AdapterKey, AdapterUse, Adapters, FetchedAdapter, RowAdapter},
     counters::{AGE_BOUNDS, BATCH_BOUNDS, CANCEL_BOUNDS, Cancels, Counters},
     job::{
-        Encode, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Score, TableRow,
-        TableScores, Tenant, Timing, TokenRow, Vectors, Work, Write,
+        Encode, Event, Generate, Given, Job, JobCount, Made, Negative, Paint, Painted, Pooling,
+        PromptIds, Scaling, Score, TableRow, TableScores, Tenant, Timing, TokenRow, Vectors, Work,
+        Write,
     },
     shape::StepShape,
     suitability::misfit,
@@ -128,6 +132,16 @@ pub const TASKS: &[Task] = &[
         kind: ModelKind::ImageClassifier,
         processor: image_classification::processor,
     },
+    Task {
+        id: "text-to-image",
+        kind: ModelKind::ImageGenerator,
+        processor: painting::text_to_image,
+    },
+    Task {
+        id: "image-to-image",
+        kind: ModelKind::ImageGenerator,
+        processor: painting::image_to_image,
+    },
 ];
 
 pub fn find(id: &str) -> Option<&'static Task> {
@@ -159,6 +173,8 @@ pub fn of_input(request: &InferRequest) -> Option<&'static str> {
         Input::TokenClassification(_) => "token-classification",
         Input::QuestionAnswering(_) => "question-answering",
         Input::FillMask(_) => "fill-mask",
+        Input::TextToImage(_) => "text-to-image",
+        Input::ImageToImage(_) => "image-to-image",
         Input::TableQuestionAnswering(_) => "table-question-answering",
         Input::Text2textGeneration(_) => "text2text-generation",
         Input::Summarization(_) => "summarization",
@@ -328,6 +344,9 @@ impl Pipelines {
             Model::ImageClassifier(model) => {
                 let pipeline = image_classification::ImagePipeline::of(model, device);
                 Box::new(pipeline.with_adapters(shared))
+            }
+            Model::ImageGenerator(model) => {
+                Box::new(painting::PaintingPipeline::new(model, device))
             }
         };
         Self { pipelines: vec![pipeline], adapters, device, checkpoint: Some(checkpoint) }

@@ -49,7 +49,7 @@ fn has_head(kind: ModelKind, class: &str) -> bool {
         ModelKind::CausalLm | ModelKind::Seq2SeqLm => {
             !ends(TEXTS) && !ends(TOKENS) && !ends(ANSWERS) && !ends(&["EncoderModel"])
         }
-        ModelKind::TextEncoder | ModelKind::ImageClassifier => true,
+        ModelKind::TextEncoder | ModelKind::ImageClassifier | ModelKind::ImageGenerator => true,
     }
 }
 

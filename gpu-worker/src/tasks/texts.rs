@@ -1,6 +1,9 @@
 //! Bounds of the texts of a request, the same for every task that reads them as a whole.
 
-use crate::failure::{Code, Failure};
+use crate::{
+    failure::{Code, Failure},
+    text::Encoding,
+};
 
 /// Most texts of one request; where texts are read in pairs, most pairs.
 pub const MAX_TEXTS: usize = 2048;
@@ -48,6 +51,14 @@ pub fn check_pairs(field: &str, n_pairs: usize, bytes: usize) -> Result<(), Fail
             .number("limit", MAX_PAIRS_BYTES as u64));
     }
     Ok(())
+}
+
+/// Leaves so many tokens: those before the ones that were put in at the end.
+pub fn cut(encoding: &mut Encoding, length: usize) {
+    let ending = encoding.special.iter().rev().take_while(|&&special| special).count();
+    let over = encoding.len().saturating_sub(length);
+    let end = encoding.len() - ending.min(length);
+    encoding.ids.drain(end.saturating_sub(over)..end);
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ mod half_precision;
 mod hashed_weights;
 mod image;
 mod lora;
+mod painting;
+mod pipeline;
 mod schedulers;
 mod seq2seq;
 mod table;

@@ -27,6 +27,7 @@ mod looking_at_tokens;
 mod memory;
 mod observing;
 mod older_files;
+mod painting;
 mod parity_pictures;
 mod parity_text;
 mod parity_vectors;

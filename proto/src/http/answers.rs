@@ -5,8 +5,9 @@ use utoipa::ToSchema;
 
 use super::{EntitiesAnswer, QuestionAnswer, TableAnswer};
 use crate::{
-    ChatMessage, Embedding, EmbeddingOutput, FillMaskOutput, GeneratedText, Labels, LabelsOutput,
-    RankingOutput, Seq2SeqOutput, Seq2SeqTexts, SimilarityOutput, TextOutput, infer_result::Output,
+    ChatMessage, Embedding, EmbeddingOutput, FillMaskOutput, GeneratedText, ImagesOutput, Labels,
+    LabelsOutput, RankingOutput, Seq2SeqOutput, Seq2SeqTexts, SimilarityOutput, TextOutput,
+    infer_result::Output,
 };
 
 /// What a task made; the shape goes by the task.
@@ -33,6 +34,8 @@ pub enum TaskOutput {
     Table(TableAnswer),
     /// `fill-mask`
     Filled(FillMaskOutput),
+    /// `text-to-image`
+    Images(ImagesOutput),
 }
 
 impl From<Output> for TaskOutput {
@@ -48,6 +51,7 @@ impl From<Output> for TaskOutput {
             Output::Answers(output) => Self::Question(output.into()),
             Output::TableAnswer(output) => Self::Table(output.into()),
             Output::Filled(output) => Self::Filled(output),
+            Output::Images(output) => Self::Images(output),
         }
     }
 }
@@ -82,6 +86,7 @@ impl Output {
                 .iter()
                 .flat_map(|mask| &mask.predictions)
                 .all(|filled| filled.score.is_finite()),
+            Self::Images(_) => true,
         }
     }
 }

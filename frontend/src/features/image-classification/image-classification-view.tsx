@@ -8,14 +8,14 @@ import { Field } from "@/components/field";
 import { ScoreBars } from "@/components/score-bars";
 import { AnswerCard } from "@/inference/answer-card";
 import { fieldError } from "@/inference/fields";
+import type { Picture } from "@/inference/picture";
+import { PictureInput } from "@/inference/picture-input";
 import { RequestLine } from "@/inference/request-line";
 import { RunControls } from "@/inference/run-controls";
 import type { TaskViewProps } from "@/inference/task-view";
 import { useRun } from "@/inference/use-run";
 
 import styles from "./image-classification-view.module.css";
-import type { Picture } from "./picture";
-import { PictureInput } from "./picture-input";
 
 export function ImageClassificationView({ model }: TaskViewProps) {
   const run = useRun();

@@ -3,8 +3,7 @@
 import type { ApiError } from "@/api/api-error";
 import { Field } from "@/components/field";
 import { fieldError } from "@/inference/fields";
-
-import styles from "./option-fields.module.css";
+import styles from "@/inference/option-fields.module.css";
 
 export interface Languages {
   src_lang: string;

@@ -2,19 +2,20 @@
 
 import { useState } from "react";
 
-import type { InferenceRequest } from "@/api/contract";
+import type { InferenceRequest, Seq2SeqOptions } from "@/api/contract";
 import { Card } from "@/components/card";
 import { Disclosure } from "@/components/disclosure";
 import { Field } from "@/components/field";
 import { fieldError } from "@/inference/fields";
+import { OptionFields } from "@/inference/option-fields";
+import { readOptions, type OptionTexts } from "@/inference/options";
 import { RequestLine } from "@/inference/request-line";
 import { RunControls } from "@/inference/run-controls";
 import type { TaskViewProps } from "@/inference/task-view";
 import { useRun } from "@/inference/use-run";
 
 import { LanguageFields, type Languages } from "./language-fields";
-import { OptionFields } from "./option-fields";
-import { readOptions, type OptionTexts } from "./options";
+import { OPTIONS } from "./options";
 import { WrittenTextsCard } from "./written-texts";
 
 interface Writing {
@@ -60,11 +61,11 @@ function WritingView({ model, writing }: TaskViewProps & { writing: Writing }) {
   const run = useRun();
   const [text, setText] = useState(writing.example);
   const [languages, setLanguages] = useState<Languages>({ src_lang: "", tgt_lang: "" });
-  const [texts, setTexts] = useState<OptionTexts>({});
+  const [texts, setTexts] = useState<OptionTexts<keyof Seq2SeqOptions>>({});
 
   const translates = writing.task === "translation";
   const named = Object.entries(languages).filter(([, language]) => language !== "");
-  const options = readOptions(texts);
+  const options = readOptions(OPTIONS, texts);
   const request: InferenceRequest = {
     model_id: model.model_id,
     task: writing.task,
@@ -94,7 +95,12 @@ function WritingView({ model, writing }: TaskViewProps & { writing: Writing }) {
           title="Options"
           {...(run.state.error?.field?.startsWith("options") === true ? { open: true } : {})}
         >
-          <OptionFields texts={texts} error={run.state.error} onChange={setTexts} />
+          <OptionFields
+            options={OPTIONS}
+            texts={texts}
+            error={run.state.error}
+            onChange={setTexts}
+          />
         </Disclosure>
         <RunControls
           run={run}

@@ -6,11 +6,13 @@ mod autoencoder_kl;
 mod blocks;
 mod clip_layer;
 mod clip_text;
+mod components;
 mod embeddings;
 mod per_block;
 mod resampling;
 mod resnet;
 mod safety_checker;
+mod stable_diffusion;
 mod transformer;
 mod u_shape;
 mod unet;
@@ -18,10 +20,14 @@ mod unet_2d;
 
 use tch::Tensor;
 
+pub(super) use self::stable_diffusion::{
+    STABLE_DIFFUSION, STABLE_DIFFUSION_IMG2IMG, STABLE_DIFFUSION_INPAINT, STABLE_DIFFUSION_XL,
+};
 pub use self::{
     autoencoder_kl::{AutoencoderKl, Moments},
     clip_text::{ClipText, EncodedText},
     safety_checker::{SafetyChecker, SafetyScores},
+    stable_diffusion::{Prompt, StableDiffusion, Surroundings},
     unet::{Added, Condition, Unet2dCondition},
     unet_2d::Unet2d,
 };

@@ -23,11 +23,11 @@ use self::{
     languages::{Around, Languages, Marks},
 };
 pub use self::{languages::Pair, pipeline::Seq2SeqPipeline};
-use super::{Files, Made, Prepared, Processor, Work, Write};
+use super::{Files, Made, Prepared, Processor, Work, Write, texts::cut};
 use crate::{
     failure::{Code, Failure},
     sampling::Decoding,
-    text::{Encoding, Tokenizer},
+    text::Tokenizer,
 };
 
 /// Most bytes of a text.
@@ -187,14 +187,6 @@ impl Writer {
             None => (None, text),
         }
     }
-}
-
-/// Leaves so many tokens: those before the ones that were put in at the end.
-fn cut(encoding: &mut Encoding, length: usize) {
-    let ending = encoding.special.iter().rev().take_while(|&&special| special).count();
-    let over = encoding.len().saturating_sub(length);
-    let end = encoding.len() - ending.min(length);
-    encoding.ids.drain(end.saturating_sub(over)..end);
 }
 
 fn check(texts: &Texts) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ pub mod events;
 pub mod hashed;
 pub mod judges;
 pub mod models;
+pub mod painters;
 pub mod program;
 pub mod signals;
 pub mod system;

@@ -1,22 +1,28 @@
-// One field per option of the table.
+// One field per option of a view's table.
 
 import type { ApiError } from "@/api/api-error";
 import { Field } from "@/components/field";
-import { fieldError } from "@/inference/fields";
 
+import { fieldError } from "./fields";
 import styles from "./option-fields.module.css";
-import { OPTIONS, type OptionTexts } from "./options";
+import type { OptionSpec, OptionTexts } from "./options";
 
-interface OptionFieldsProps {
-  texts: OptionTexts;
+interface OptionFieldsProps<Name extends string> {
+  options: readonly OptionSpec<Name>[];
+  texts: OptionTexts<Name>;
   error: ApiError | null;
-  onChange: (texts: OptionTexts) => void;
+  onChange: (texts: OptionTexts<Name>) => void;
 }
 
-export function OptionFields({ texts, error, onChange }: OptionFieldsProps) {
+export function OptionFields<Name extends string>({
+  options,
+  texts,
+  error,
+  onChange,
+}: OptionFieldsProps<Name>) {
   return (
     <div className={styles.grid}>
-      {OPTIONS.map(({ name, hint, step }) => (
+      {options.map(({ name, hint, step }) => (
         <Field key={name} label={name} hint={hint} error={fieldError(error, `options.${name}`)}>
           {(control) => (
             <input

@@ -1,0 +1,85 @@
+// Text to image: a text in, pictures out.
+
+import { useState } from "react";
+
+import type { InferenceRequest, TextToImageOptions } from "@/api/contract";
+import { Card } from "@/components/card";
+import { Disclosure } from "@/components/disclosure";
+import { Field } from "@/components/field";
+import { fieldError } from "@/inference/fields";
+import { OptionFields } from "@/inference/option-fields";
+import { readOptions, type OptionTexts } from "@/inference/options";
+import { RequestLine } from "@/inference/request-line";
+import { RunControls } from "@/inference/run-controls";
+import type { TaskViewProps } from "@/inference/task-view";
+import { useRun } from "@/inference/use-run";
+
+import { TEXT_TO_IMAGE } from "./options";
+import { PaintingCards } from "./painting-cards";
+
+export function TextToImageView({ model }: TaskViewProps) {
+  const run = useRun();
+  const [text, setText] = useState("a small red circle on blue");
+  const [negative, setNegative] = useState("");
+  const [texts, setTexts] = useState<OptionTexts<keyof TextToImageOptions>>({ preview_every: "2" });
+
+  const { error } = run.state;
+  const options = readOptions(TEXT_TO_IMAGE, texts);
+  const request: InferenceRequest = {
+    model_id: model.model_id,
+    task: "text-to-image",
+    inputs: { text, ...(negative === "" ? {} : { negative_prompt: negative }) },
+    ...(Object.keys(options).length === 0 ? {} : { options }),
+  };
+
+  return (
+    <>
+      <Card title="Text to image">
+        <Field label="Text" error={fieldError(error, "inputs.text")}>
+          {(control) => (
+            <textarea
+              {...control}
+              rows={2}
+              value={text}
+              onChange={(event) => {
+                setText(event.target.value);
+              }}
+            />
+          )}
+        </Field>
+        <Field
+          label="Not"
+          hint="What the picture should not show"
+          error={fieldError(error, "inputs.negative_prompt")}
+        >
+          {(control) => (
+            <input
+              {...control}
+              type="text"
+              value={negative}
+              onChange={(event) => {
+                setNegative(event.target.value);
+              }}
+            />
+          )}
+        </Field>
+        <Disclosure
+          title="Options"
+          {...(error?.field?.startsWith("options") === true ? { open: true } : {})}
+        >
+          <OptionFields options={TEXT_TO_IMAGE} texts={texts} error={error} onChange={setTexts} />
+        </Disclosure>
+        <RunControls
+          run={run}
+          label="Paint"
+          missing={null}
+          onRun={() => {
+            run.send(request);
+          }}
+        />
+        <RequestLine request={request} />
+      </Card>
+      <PaintingCards state={run.state} alt={text} />
+    </>
+  );
+}

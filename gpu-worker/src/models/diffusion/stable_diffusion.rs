@@ -1,0 +1,249 @@
+//! Stable Diffusion: pictures from texts, by a U-Net on an autoencoder's latents
+//! (Rombach et al., 2022, <https://arxiv.org/abs/2112.10752>; Podell et al., 2023, <https://arxiv.org/abs/2307.01952>).
+//!
+//! Reference: `diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion.py` and
+//! `stable_diffusion_xl/pipeline_stable_diffusion_xl.py`.
+
+use tch::{Device, Tensor};
+
+use super::{
+    Added, AutoencoderKl, ClipText, Condition, SafetyChecker, Unet2dCondition,
+    components::Components, embeddings::Waves,
+};
+use crate::{
+    layers::Step,
+    models::{Architecture, LoadError, Model, ModelKind, unsupported},
+    weights::{Rename, Weights},
+};
+
+pub(in crate::models) const STABLE_DIFFUSION: Architecture =
+    architecture("StableDiffusionPipeline");
+pub(in crate::models) const STABLE_DIFFUSION_IMG2IMG: Architecture =
+    architecture("StableDiffusionImg2ImgPipeline");
+pub(in crate::models) const STABLE_DIFFUSION_INPAINT: Architecture =
+    architecture("StableDiffusionInpaintPipeline");
+pub(in crate::models) const STABLE_DIFFUSION_XL: Architecture =
+    architecture("StableDiffusionXLPipeline");
+
+/// Old spellings of the components' tensors: what holds a text encoder together, and attention in an autoencoder.
+const RENAMES: &[Rename] = &[
+    Rename::Part { from: ".text_model.", to: "." },
+    Rename::Part { from: "vision_model.vision_model.", to: "vision_model." },
+    Rename::Part { from: ".query.", to: ".to_q." },
+    Rename::Part { from: ".key.", to: ".to_k." },
+    Rename::Part { from: ".value.", to: ".to_v." },
+    Rename::Part { from: ".proj_attn.", to: ".to_out.0." },
+];
+
+const fn architecture(class: &'static str) -> Architecture {
+    Architecture {
+        model_type: class,
+        kinds: &[ModelKind::ImageGenerator],
+        renames: RENAMES,
+        ignored: &["embeddings.position_ids"],
+        load,
+    }
+}
+
+fn load(config: &str, _kind: ModelKind, weights: &Weights) -> Result<Model, LoadError> {
+    Ok(Model::ImageGenerator(Box::new(StableDiffusion::load(config, weights)?)))
+}
+
+/// Networks that a pipeline may have.
+const COMPONENTS: &[&str] = &["safety_checker", "text_encoder", "text_encoder_2", "unet", "vae"];
+
+/// A text encoder of CLIP's, and whether it projects what it makes of a whole text.
+const TEXT_ENCODERS: [(&str, bool); 2] =
+    [("CLIPTextModel", false), ("CLIPTextModelWithProjection", true)];
+
+/// How finely a network that was distilled reads the strength of guidance.
+const GUIDANCE_UNITS: f64 = 1000.0;
+
+pub struct StableDiffusion {
+    text_encoders: Vec<ClipText>,
+    unet: Unet2dCondition,
+    vae: AutoencoderKl,
+    safety_checker: Option<SafetyChecker>,
+}
+
+/// What texts became, one row each.
+pub struct Prompt {
+    /// `[batch, seq, text_dim]`.
+    pub text: Tensor,
+    /// `[batch, pooled_dim]`, each text as one vector.
+    pub pooled: Tensor,
+}
+
+/// What latents are denoised in view of, beside the text.
+pub struct Surroundings<'a> {
+    /// `[batch, n]`, where the network looks at such.
+    pub numbers: Option<&'a Tensor>,
+    /// `[batch, guidance_dim]`, where it was told the strength of guidance.
+    pub guidance: Option<&'a Tensor>,
+}
+
+impl StableDiffusion {
+    /// `config` is the document of the whole pipeline, and tensors begin with the names of their components.
+    pub fn load(config: &str, weights: &Weights) -> Result<Self, LoadError> {
+        let components = Components::parse(config)?;
+        components.refuse_others(COMPONENTS)?;
+        let mut text_encoders = Vec::new();
+        for name in ["text_encoder", "text_encoder_2"] {
+            if !components.has(name) {
+                continue;
+            }
+            let encoder = components.load(name, |class, config| {
+                let known = TEXT_ENCODERS.iter().find(|(known, _)| *known == class);
+                let (_, projects) = known?;
+                Some(ClipText::load(config, *projects, &weights.at(name)))
+            })?;
+            text_encoders.push(encoder);
+        }
+        let unet = components.load("unet", |class, config| {
+            (class == "UNet2DConditionModel")
+                .then(|| Unet2dCondition::load(config, &weights.at("unet")))
+        })?;
+        let vae = components.load("vae", |class, config| {
+            (class == "AutoencoderKL").then(|| AutoencoderKl::load(config, &weights.at("vae")))
+        })?;
+        if text_encoders.is_empty() {
+            return Err(LoadError::MissingComponent { component: "text_encoder".to_owned() });
+        }
+        let safety_checker = components.has("safety_checker").then(|| {
+            components.load("safety_checker", |class, config| {
+                (class == "StableDiffusionSafetyChecker")
+                    .then(|| SafetyChecker::load(config, &weights.at("safety_checker")))
+            })
+        });
+        let model = Self { text_encoders, unet, vae, safety_checker: safety_checker.transpose()? };
+        model.check()?;
+        Ok(model)
+    }
+
+    /// The components must fit together.
+    fn check(&self) -> Result<(), LoadError> {
+        let text_dim: i64 = self.text_encoders.iter().map(ClipText::dim).sum();
+        let unet = &self.unet;
+        if text_dim != unet.text_dim() {
+            return Err(unsupported("cross_attention_dim", unet.text_dim()));
+        }
+        if unet.in_channels() != self.vae.latent_channels() && !self.fills() {
+            return Err(unsupported("in_channels", unet.in_channels()));
+        }
+        if unet.out_channels() != self.vae.latent_channels() {
+            return Err(unsupported("out_channels", unet.out_channels()));
+        }
+        if self.vae.in_channels() != 3 {
+            return Err(unsupported("in_channels", self.vae.in_channels()));
+        }
+        if unet.wants_class() {
+            return Err(unsupported("class_embed_type", "a class"));
+        }
+        if unet.added_dim().is_some_and(|dim| Some(dim) != self.known_added_dim()) {
+            let field = "projection_class_embeddings_input_dim";
+            return Err(unsupported(field, unet.added_dim().unwrap_or_default()));
+        }
+        Ok(())
+    }
+
+    /// Of a network that looks at six numbers: the size of a picture, where it was cut, and the size wanted.
+    fn known_added_dim(&self) -> Option<i64> {
+        const NUMBERS: i64 = 6;
+        Some(self.last_encoder().pooled_dim() + NUMBERS * self.unet.number_dim()?)
+    }
+
+    fn last_encoder(&self) -> &ClipText {
+        self.text_encoders.last().expect("a model that was loaded has a text encoder")
+    }
+
+    /// `ids`: for each text encoder `[batch, seq]`, every id below its [`ClipText::vocab_size`]. `skipped`: how many of
+    /// the last layers the texts do without, below [`Self::layers`].
+    pub fn encode(&self, ids: &[Tensor], skipped: usize, step: &Step) -> Prompt {
+        // Later networks always do without the last layer, and its norm.
+        let is_late = self.unet.wants_added();
+        let skipped = if is_late { skipped + 1 } else { skipped };
+        let encoded: Vec<_> = self
+            .text_encoders
+            .iter()
+            .zip(ids)
+            .map(|(encoder, ids)| encoder.encode(ids, skipped, step))
+            .collect();
+        let texts: Vec<Tensor> = encoded
+            .iter()
+            .zip(&self.text_encoders)
+            .map(|(encoded, encoder)| match is_late {
+                true => encoded.hidden.shallow_clone(),
+                false => encoder.normed(&encoded.hidden, step),
+            })
+            .collect();
+        let pooled = encoded.into_iter().next_back().expect("there is a text encoder").pooled;
+        Prompt { text: Tensor::cat(&texts, -1), pooled }
+    }
+
+    /// The noise, or whatever the network was trained to tell, in `[batch, in_channels, height, width]` latents at
+    /// `times`, `[batch]`.
+    pub fn denoise(
+        &self,
+        latents: &Tensor,
+        times: &Tensor,
+        prompt: &Prompt,
+        surroundings: &Surroundings,
+        step: &Step,
+    ) -> Tensor {
+        let added = surroundings.numbers.map(|numbers| Added { text: &prompt.pooled, numbers });
+        let condition =
+            Condition { text: &prompt.text, class: None, added, guidance: surroundings.guidance };
+        self.unet.forward(latents, times, &condition, step)
+    }
+
+    pub fn text_encoders(&self) -> &[ClipText] {
+        &self.text_encoders
+    }
+
+    /// What tells the pictures that must not be shown, where the repository has it.
+    pub fn safety_checker(&self) -> Option<&SafetyChecker> {
+        self.safety_checker.as_ref()
+    }
+
+    pub fn vae(&self) -> &AutoencoderKl {
+        &self.vae
+    }
+
+    /// Whether the network looks at the size of a picture, and at the whole text as one vector.
+    pub fn wants_sizes(&self) -> bool {
+        self.unet.wants_added()
+    }
+
+    /// The strength of guidance as the network is told it, `[1, guidance_dim]` in float32, where it was distilled so.
+    pub fn guidance(&self, scale: f64, device: Device) -> Option<Tensor> {
+        let dim = self.unet.guidance_dim()?;
+        let waves = Waves { dim, cos_first: false, freq_shift: 1.0 };
+        let strength = (scale - 1.0) * GUIDANCE_UNITS;
+        Some(waves.forward(&Tensor::from_slice(&[strength as f32]).to_device(device)))
+    }
+
+    /// How many layers of the text encoders may be skipped, exclusive.
+    pub fn layers(&self) -> usize {
+        let layers = self.text_encoders.iter().map(ClipText::n_layers).min().unwrap_or(0);
+        if self.wants_sizes() { layers.saturating_sub(1) } else { layers }
+    }
+
+    /// Whether the network is told which part of a picture to fill in: beside the latents it sees the mask and the
+    /// latents of what stays.
+    pub fn fills(&self) -> bool {
+        self.unet.in_channels() == 2 * self.vae.latent_channels() + 1
+    }
+
+    /// Channels that [`Self::denoise`] takes.
+    pub fn in_channels(&self) -> i64 {
+        self.unet.in_channels()
+    }
+
+    /// Pixels on a side of the pictures it was trained on: height and width.
+    pub fn picture_size(&self) -> [i64; 2] {
+        match self.unet.sample_size() {
+            Some(sides) => sides.map(|side| side * self.vae.factor()),
+            None => self.vae.sample_size(),
+        }
+    }
+}

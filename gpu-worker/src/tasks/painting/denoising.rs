@@ -1,0 +1,170 @@
+//! From noise to latents, step by step.
+//!
+//! What is drawn, in which order, and how guidance is computed are the reference's, so that a seed means the same.
+
+use std::time::Instant;
+
+use proto::ProgressEvent;
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    super::{Negative, Paint, PromptIds, progress},
+    beginning::{Beginning, Draws, Filling},
+    preview::Previews,
+};
+use crate::{
+    failure::Failure,
+    layers::Step,
+    models::diffusion::{Prompt, StableDiffusion, Surroundings},
+    schedulers::Scheduler,
+};
+
+pub(super) struct Denoising {
+    /// With guidance the negative ones come first.
+    prompt: Prompt,
+    numbers: Option<Tensor>,
+    guidance: Option<Tensor>,
+    latents: Tensor,
+    filling: Option<Filling>,
+    scheduler: Box<dyn Scheduler>,
+    draws: Draws,
+    /// The scheduler's first step here, and the next.
+    first: usize,
+    next: usize,
+    begun: Instant,
+}
+
+impl Denoising {
+    /// Reads the text and draws the noise.
+    pub(super) fn begin(
+        paint: &Paint,
+        model: &StableDiffusion,
+        device: Device,
+    ) -> Result<Self, Failure> {
+        let scheduler = paint.scheduler.start(&paint.schedule)?;
+        let prompt = prompt(paint, model, device);
+        let kind = prompt.text.kind();
+        let mut draws = Draws::seeded(paint.seed, device)?;
+        let Beginning { latents, first, filling } =
+            Beginning::of(paint, model, &*scheduler, &mut draws, kind)?;
+        let n_images = paint.n_images as i64;
+        let [height, width] = paint.size.map(|side| side as f32);
+        let rows = n_images * paint.looks() as i64;
+        let numbers = model.wants_sizes().then(|| {
+            let sizes = [height, width, 0.0, 0.0, height, width];
+            Tensor::from_slice(&sizes).to_device(device).unsqueeze(0).expand([rows, -1], false)
+        });
+        let guidance = model
+            .guidance(paint.guidance_scale, device)
+            .map(|vector| vector.to_kind(kind).expand([rows, -1], false));
+        Ok(Self {
+            prompt,
+            numbers,
+            guidance,
+            latents,
+            filling,
+            scheduler,
+            draws,
+            first,
+            next: first,
+            begun: Instant::now(),
+        })
+    }
+
+    /// One step, and how far it has come.
+    pub(super) fn step(
+        &mut self,
+        paint: &Paint,
+        model: &StableDiffusion,
+        previews: &Previews,
+    ) -> Result<ProgressEvent, Failure> {
+        let index = self.next;
+        let output = self.output(index, paint, model);
+        let sample = self.latents.shallow_clone();
+        let draws = &mut self.draws;
+        let mut noise = |shape: &[i64], kind: Kind| match draws.draw(shape, kind) {
+            Ok(noise) => noise,
+            // Its text says whether memory did not suffice, and the lane reads it.
+            Err(error) => panic!("{error}"),
+        };
+        let latents = self.scheduler.step(&output, index, &sample, &mut noise);
+        self.next += 1;
+        let next = (!self.is_done()).then_some(self.next);
+        self.latents = match &self.filling {
+            Some(filling) => filling.kept(latents, &*self.scheduler, next),
+            None => latents,
+        };
+        let step = self.next - self.first;
+        let total = self.scheduler.timesteps().len() - self.first;
+        let wants_preview = paint.preview_every > 0 && step.is_multiple_of(paint.preview_every);
+        let preview = if wants_preview && step < total {
+            let clean = self.scheduler.denoised(&output, index, &sample);
+            Some(previews.of(&clean, model)?)
+        } else {
+            None
+        };
+        Ok(ProgressEvent { preview, ..progress::of(step, total, self.begun.elapsed()) })
+    }
+
+    /// What the network says of the latents, guided.
+    fn output(&self, index: usize, paint: &Paint, model: &StableDiffusion) -> Tensor {
+        let looks = paint.looks();
+        let sample = self.scheduler.scale_input(&self.latents, index);
+        let sample = match self.filling.as_ref().and_then(Filling::beside) {
+            Some(beside) => {
+                let beside = beside.expand([sample.size()[0], -1, -1, -1], false);
+                Tensor::cat(&[sample, beside], 1)
+            }
+            None => sample,
+        };
+        let sample = if looks == 1 { sample } else { Tensor::cat(&[&sample, &sample], 0) };
+        let times = Tensor::full(
+            [sample.size()[0]],
+            self.scheduler.timesteps()[index],
+            (Kind::Float, sample.device()),
+        );
+        let surroundings =
+            Surroundings { numbers: self.numbers.as_ref(), guidance: self.guidance.as_ref() };
+        let output = model.denoise(&sample, &times, &self.prompt, &surroundings, &Step::whole());
+        if looks == 1 {
+            return output;
+        }
+        let parts = output.chunk(2, 0);
+        &parts[0] + (&parts[1] - &parts[0]) * paint.guidance_scale
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.next == self.scheduler.timesteps().len()
+    }
+
+    pub(super) fn latents(&self) -> Tensor {
+        self.latents.shallow_clone()
+    }
+}
+
+/// The texts of all rows: each picture has its own, the negative ones first.
+fn prompt(paint: &Paint, model: &StableDiffusion, device: Device) -> Prompt {
+    let encode = |text: &PromptIds, skipped| {
+        let ids: Vec<Tensor> = text.iter().map(|ids| row(ids).to_device(device)).collect();
+        model.encode(&ids, skipped, &Step::whole())
+    };
+    let prompt = encode(&paint.prompt, paint.clip_skip);
+    let negative = paint.negative.as_ref().map(|negative| match negative {
+        // As the reference has it, a negative text does without no layer.
+        Negative::Text(text) => encode(text, 0),
+        Negative::Nothing => {
+            Prompt { text: prompt.text.zeros_like(), pooled: prompt.pooled.zeros_like() }
+        }
+    });
+    let n_images = paint.n_images as i64;
+    let rows = |of: fn(&Prompt) -> &Tensor| {
+        let texts: Vec<&Tensor> = negative.iter().chain([&prompt]).map(of).collect();
+        Tensor::cat(&texts, 0).repeat_interleave_self_int(n_images, 0, None)
+    };
+    Prompt { text: rows(|prompt| &prompt.text), pooled: rows(|prompt| &prompt.pooled) }
+}
+
+/// `[1, seq]`.
+fn row(ids: &[u32]) -> Tensor {
+    Tensor::from_slice(&ids.iter().map(|&id| i64::from(id)).collect::<Vec<_>>()).unsqueeze(0)
+}

@@ -1,0 +1,112 @@
+//! The picture that a request brings, and the part of it that is to be painted anew.
+
+use proto::{ImageToImageInputs, ImageToImageOptions, Media, TextToImageOptions, media::Content};
+
+use super::{
+    super::Given,
+    options::{Defaults, MOST_PIXELS, Options},
+};
+use crate::{
+    failure::{Code, Failure},
+    media::{Limits, Picture, Resample, decode, resize_like_pillow},
+    schedulers::Steps,
+};
+
+const STRENGTH: f64 = 0.75;
+/// From this level on a mask is white.
+const WHITE: u8 = 128;
+
+/// The options, and the picture that is begun with; its size is that of the pictures that are made.
+pub(super) fn read(
+    inputs: &ImageToImageInputs,
+    asked: &ImageToImageOptions,
+    defaults: &Defaults,
+) -> Result<(Options, Given), Failure> {
+    let (image, mask) = ("inputs.image_base64", "inputs.mask_base64");
+    let picture = picture(inputs.image.as_ref(), image)?;
+    let picture = picture.ok_or_else(|| Failure::invalid(image, "is missing"))?;
+    let sides = (picture.width, picture.height);
+    let picture = fitted(&picture, defaults.factor, image)?;
+    let mask = match self::picture(inputs.mask.as_ref(), mask)? {
+        Some(given) if (given.width, given.height) != sides => {
+            let message = format!(
+                "has {} × {} pixels, the picture has {} × {}",
+                given.width, given.height, sides.0, sides.1
+            );
+            return Err(Failure::invalid(mask, message));
+        }
+        Some(given) => Some(whites(&fitted(&given, defaults.factor, mask)?)),
+        None if defaults.fills => {
+            return Err(Failure::invalid(mask, "is missing, and this model only fills in"));
+        }
+        None => None,
+    };
+    let strength = asked.strength.unwrap_or(if mask.is_some() { 1.0 } else { STRENGTH });
+    if !(strength > 0.0 && strength <= 1.0) {
+        let message = format!("is {strength}, expected above 0, to 1");
+        return Err(Failure::invalid("options.strength", message));
+    }
+    let mut options = Options::read(&as_text_to_image(asked), defaults)?;
+    options.size = [picture.height as usize, picture.width as usize];
+    let Steps::Count(steps) = options.schedule.steps else {
+        return Err(Failure::invalid("options.num_inference_steps", "is no count"));
+    };
+    let taken = ((steps as f64 * strength) as usize).min(steps);
+    if taken == 0 {
+        let message = format!("is {strength}, which leaves none of {steps} steps");
+        return Err(Failure::invalid("options.strength", message));
+    }
+    // The reference knows pure noise only where it fills in.
+    let is_anew = mask.is_some() && strength == 1.0;
+    Ok((options, Given { picture, mask, skipped_steps: steps - taken, is_anew }))
+}
+
+/// The options that both tasks have.
+fn as_text_to_image(asked: &ImageToImageOptions) -> TextToImageOptions {
+    TextToImageOptions {
+        num_inference_steps: asked.num_inference_steps,
+        guidance_scale: asked.guidance_scale,
+        width: None,
+        height: None,
+        seed: asked.seed,
+        num_images: asked.num_images,
+        preview_every: asked.preview_every,
+        clip_skip: asked.clip_skip,
+        eta: asked.eta,
+        truncate: asked.truncate,
+        format: asked.format.clone(),
+        quality: asked.quality,
+    }
+}
+
+fn picture(media: Option<&Media>, field: &str) -> Result<Option<Picture>, Failure> {
+    let Some(media) = media else { return Ok(None) };
+    let Some(Content::Inline(bytes)) = &media.content else {
+        return Err(Failure::invalid(field, "has no bytes"));
+    };
+    let limits = Limits { max_pixels: MOST_PIXELS, ..Limits::default() };
+    decode(bytes, &limits).map(Some).map_err(|error| Failure::from(error).at(field))
+}
+
+/// With sides that are multiples of `factor`: what is over is squeezed in, as the reference does.
+fn fitted(picture: &Picture, factor: usize, field: &str) -> Result<Picture, Failure> {
+    let side = |side: u32| side - side % factor as u32;
+    let (width, height) = (side(picture.width), side(picture.height));
+    if width == 0 || height == 0 {
+        let message = format!(
+            "has {} × {} pixels, each side needs at least {factor}",
+            picture.width, picture.height
+        );
+        return Err(Failure::new(Code::InvalidMedia, format!("{field} {message}")).at(field));
+    }
+    Ok(resize_like_pillow(picture, width, height, Resample::Lanczos))
+}
+
+/// Where the picture is more white than black, as Pillow's greys have it.
+fn whites(picture: &Picture) -> Vec<bool> {
+    let grey = |rgb: &[u8]| {
+        let [red, green, blue] = [rgb[0], rgb[1], rgb[2]].map(u32::from);
+        ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16) as u8
+    };
+    picture.rgb.chunks_exact(3).map(|rgb| grey(rgb) >= WHITE).collect()
+}

@@ -1,0 +1,210 @@
+//! `text-to-image`: pictures of what a text says, out of noise. `image-to-image`: out of a picture with noise, as a
+//! whole or where a mask says so.
+//!
+//! Reference: `diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion.py` and
+//! `stable_diffusion_xl/pipeline_stable_diffusion_xl.py`.
+
+mod beginning;
+mod denoising;
+mod given;
+mod options;
+mod picture;
+mod pipeline;
+mod preview;
+mod prompts;
+mod request;
+
+use std::sync::Arc;
+
+use proto::{InferRequest, infer_request::Input, infer_result::Output};
+use serde_json::Value;
+
+pub use self::pipeline::PaintingPipeline;
+use self::{
+    options::{Defaults, Options},
+    prompts::Prompts,
+};
+use super::{Files, Given, Made, Negative, Paint, Prepared, Processor, Work, pictures};
+use crate::{
+    failure::{Code, Failure},
+    media::{ImageProcessor, Picture},
+    schedulers::SchedulerConfig,
+};
+
+pub fn text_to_image(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
+    Ok(Arc::new(TextToImage(Painter::of(files)?)))
+}
+
+pub fn image_to_image(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
+    Ok(Arc::new(ImageToImage(Painter::of(files)?)))
+}
+
+struct TextToImage(Painter);
+
+struct ImageToImage(Painter);
+
+/// What both need of a repository.
+struct Painter {
+    prompts: Prompts,
+    defaults: Defaults,
+    scheduler: Arc<SchedulerConfig>,
+    for_checker: Option<Arc<ImageProcessor>>,
+}
+
+/// The texts of a request.
+struct Texts<'a> {
+    text: Option<&'a str>,
+    negative_prompt: Option<&'a str>,
+}
+
+impl Painter {
+    fn of(files: &Files) -> Result<Self, Failure> {
+        let path = "scheduler/scheduler_config.json";
+        let Some(mut scheduler) = files.json(path)? else {
+            let message = format!("{path} is missing, which says how noise becomes a picture");
+            return Err(Failure::new(Code::CorruptCheckpoint, message).text("file", path));
+        };
+        let index = files.json("model_index.json")?.unwrap_or_default();
+        let class = index.get("_class_name").and_then(Value::as_str).unwrap_or_default();
+        disbelieve(class, &mut scheduler);
+        Ok(Self {
+            prompts: Prompts::of(files)?,
+            defaults: Defaults::of(files)?,
+            scheduler: Arc::new(SchedulerConfig::read(&scheduler)?),
+            for_checker: for_checker(files, &index)?,
+        })
+    }
+
+    fn prepare(
+        &self,
+        texts: &Texts,
+        options: Options,
+        seed_of_request: Option<u64>,
+        given: Option<Given>,
+    ) -> Result<Prepared, Failure> {
+        let Some(text) = texts.text else {
+            return Err(Failure::invalid("inputs.text", "is missing"));
+        };
+        // Refused now rather than in the lane.
+        self.scheduler.start(&options.schedule)?;
+        let mut notices = Vec::new();
+        let mut ids = |text: &str, field| {
+            let prompt = self.prompts.ids(text, options.truncate, field)?;
+            if let Some(tokens) = prompt.cut_from {
+                let limit = self.prompts.limit();
+                notices.push(format!("{field} was cut from {tokens} tokens to {limit}"));
+            }
+            Ok::<_, Failure>(prompt.ids)
+        };
+        let prompt = ids(text, "inputs.text")?;
+        let negative = match texts.negative_prompt {
+            _ if !self.defaults.guides(options.guidance_scale) => None,
+            None if self.defaults.no_text_is_nothing => Some(Negative::Nothing),
+            text => Some(Negative::Text(ids(text.unwrap_or_default(), "inputs.negative_prompt")?)),
+        };
+        let prompt_tokens = self.prompts.count(text)?;
+        let seed = options.seed.or(seed_of_request).unwrap_or_else(rand::random);
+        let paint = Paint {
+            prompt,
+            negative,
+            guidance_scale: options.guidance_scale,
+            clip_skip: options.clip_skip,
+            size: options.size,
+            n_images: options.n_images,
+            seed,
+            scheduler: Arc::clone(&self.scheduler),
+            schedule: options.schedule,
+            preview_every: options.preview_every,
+            given,
+            for_checker: self.for_checker.clone(),
+        };
+        let format = options.format;
+        Ok(Prepared {
+            work: Work::Paint(Box::new(paint)),
+            finish: Box::new(move |made| {
+                let Made::Painted(painted) = made else {
+                    return Err(Failure::new(Code::InferenceFailed, "the lane made no pictures"));
+                };
+                let verdicts: Vec<Option<bool>> =
+                    painted.iter().map(|painted| painted.is_refused).collect();
+                let pictures: Vec<Picture> =
+                    painted.into_iter().map(|painted| painted.picture).collect();
+                let mut output = pictures::output(&pictures, format, notices)?;
+                if let Output::Images(output) = &mut output {
+                    for (image, is_refused) in output.images.iter_mut().zip(verdicts) {
+                        image.is_refused = is_refused;
+                    }
+                }
+                Ok(output)
+            }),
+            prompt_tokens: Some(prompt_tokens),
+            seed: Some(seed),
+        })
+    }
+}
+
+/// What prepares pictures for the safety checker that the index names.
+fn for_checker(files: &Files, index: &Value) -> Result<Option<Arc<ImageProcessor>>, Failure> {
+    let is_named = |component: &str| index[component][1].is_string();
+    if !is_named("safety_checker") {
+        return Ok(None);
+    }
+    let path = "feature_extractor/preprocessor_config.json";
+    let Some(config) = files.text(path).filter(|_| is_named("feature_extractor")) else {
+        let message = format!("the pipeline has a safety_checker, but no {path}");
+        return Err(
+            Failure::new(Code::CorruptCheckpoint, message).text("component", "feature_extractor")
+        );
+    };
+    Ok(Some(Arc::new(ImageProcessor::from_config(config, None)?)))
+}
+
+/// The oldest schedulers of Stable Diffusion say what its training did not do, which the reference's pipelines correct.
+fn disbelieve(class: &str, scheduler: &mut Value) {
+    let corrected = match class {
+        "StableDiffusionPipeline" | "StableDiffusionImg2ImgPipeline" => ("clip_sample", false),
+        "StableDiffusionInpaintPipeline" => ("skip_prk_steps", true),
+        _ => return,
+    };
+    if let Some(fields) = scheduler.as_object_mut() {
+        fields.insert("steps_offset".to_owned(), Value::from(1));
+        fields.insert(corrected.0.to_owned(), Value::from(corrected.1));
+    }
+}
+
+impl Processor for TextToImage {
+    fn prepare(&self, request: &InferRequest) -> Result<Prepared, Failure> {
+        let Some(Input::TextToImage(asked)) = &request.input else {
+            return Err(Failure::invalid("input", "is not for text-to-image"));
+        };
+        let inputs = asked.inputs.clone().unwrap_or_default();
+        let asked = asked.options.clone().unwrap_or_default();
+        let options = Options::read(&asked, &self.0.defaults)?;
+        if self.0.defaults.fills {
+            let message =
+                "this model only fills in pictures: ask it for image-to-image with a mask";
+            return Err(Failure::new(Code::TaskNotSupported, message).at("task"));
+        }
+        let texts = Texts {
+            text: inputs.text.as_deref(),
+            negative_prompt: inputs.negative_prompt.as_deref(),
+        };
+        self.0.prepare(&texts, options, request.seed, None)
+    }
+}
+
+impl Processor for ImageToImage {
+    fn prepare(&self, request: &InferRequest) -> Result<Prepared, Failure> {
+        let Some(Input::ImageToImage(asked)) = &request.input else {
+            return Err(Failure::invalid("input", "is not for image-to-image"));
+        };
+        let inputs = asked.inputs.clone().unwrap_or_default();
+        let asked = asked.options.clone().unwrap_or_default();
+        let (options, given) = given::read(&inputs, &asked, &self.0.defaults)?;
+        let texts = Texts {
+            text: inputs.text.as_deref(),
+            negative_prompt: inputs.negative_prompt.as_deref(),
+        };
+        self.0.prepare(&texts, options, request.seed, Some(given))
+    }
+}

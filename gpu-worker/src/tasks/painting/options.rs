@@ -1,0 +1,244 @@
+//! What a request wants of its pictures, and what a pipeline does where it says nothing.
+
+use proto::TextToImageOptions;
+use serde_json::Value;
+
+use super::super::{Files, pictures};
+use crate::{
+    failure::{Code, Failure},
+    media::OutputFormat,
+    schedulers::{self, Steps},
+};
+
+const STEPS: usize = 50;
+/// More are no better, and never end.
+const MOST_STEPS: u64 = 1000;
+const MOST_IMAGES: u64 = 8;
+/// Width times height of one picture.
+pub(super) const MOST_PIXELS: u64 = 2048 * 2048;
+const MOST_GUIDANCE: f64 = 100.0;
+
+/// What the repository says.
+pub(super) struct Defaults {
+    /// Height and width.
+    size: [usize; 2],
+    /// What height and width are multiples of.
+    pub factor: usize,
+    guidance_scale: f64,
+    /// The network is told the strength of guidance, and needs no second look.
+    is_distilled: bool,
+    /// Of the text encoder that has fewest, as far as they may be skipped.
+    layers: usize,
+    /// Without a negative prompt the guidance is away from nothing, rather than from an empty text.
+    pub no_text_is_nothing: bool,
+    /// The network is told which part of a picture it is to fill in, and does nothing else.
+    pub fills: bool,
+}
+
+impl Defaults {
+    pub(super) fn of(files: &Files) -> Result<Self, Failure> {
+        let json = |path: &str| files.json(path).map(Option::unwrap_or_default);
+        let (index, unet, vae) =
+            (json("model_index.json")?, json("unet/config.json")?, json("vae/config.json")?);
+        let is_set = |name: &str| unet.get(name).is_some_and(|value| !value.is_null());
+        // Networks that look at sizes use the layer before the last, whatever is skipped.
+        let is_late = is_set("addition_embed_type");
+        let blocks = vae.get("block_out_channels").and_then(Value::as_array).map_or(1, Vec::len);
+        let factor = 1 << blocks.clamp(1, 16).saturating_sub(1);
+        let latent_channels = vae.get("latent_channels").and_then(Value::as_u64).unwrap_or(4);
+        let mut layers = Vec::new();
+        for encoder in ["text_encoder/config.json", "text_encoder_2/config.json"] {
+            if let Some(config) = files.json(encoder)? {
+                let named = config.get("num_hidden_layers").and_then(Value::as_u64);
+                layers.push(named.map_or(12, |layers| layers as usize));
+            }
+        }
+        let layers = layers.into_iter().min().unwrap_or(0);
+        let zeros = index.get("force_zeros_for_empty_prompt").and_then(Value::as_bool);
+        Ok(Self {
+            size: size(&unet, &vae, factor),
+            factor,
+            guidance_scale: if is_late { 5.0 } else { 7.5 },
+            is_distilled: is_set("time_cond_proj_dim"),
+            layers: if is_late { layers.saturating_sub(1) } else { layers },
+            fills: unet.get("in_channels").and_then(Value::as_u64).unwrap_or(4) > latent_channels,
+            no_text_is_nothing: is_late && zeros.unwrap_or(true),
+        })
+    }
+
+    /// Whether every step looks at the negative prompt too.
+    pub(super) fn guides(&self, guidance_scale: f64) -> bool {
+        guidance_scale > 1.0 && !self.is_distilled
+    }
+}
+
+/// Height and width that the pipeline was trained on.
+fn size(unet: &Value, vae: &Value, factor: usize) -> [usize; 2] {
+    let sides = |config: &Value| {
+        let side = |value: &Value| Some(usize::try_from(value.as_u64()?).ok()?.min(1 << 16));
+        match config.get("sample_size")? {
+            Value::Array(sides) => Some([side(sides.first()?)?, side(sides.get(1)?)?]),
+            both => side(both).map(|side| [side, side]),
+        }
+    };
+    match sides(unet) {
+        Some(latents) => latents.map(|side| side * factor),
+        None => sides(vae).unwrap_or([512, 512]),
+    }
+}
+
+/// What the request says, checked.
+pub(super) struct Options {
+    pub schedule: schedulers::Request,
+    pub guidance_scale: f64,
+    /// Height and width.
+    pub size: [usize; 2],
+    pub seed: Option<u64>,
+    pub n_images: usize,
+    pub preview_every: usize,
+    pub clip_skip: usize,
+    pub truncate: bool,
+    pub format: OutputFormat,
+}
+
+impl Options {
+    pub(super) fn read(asked: &TextToImageOptions, defaults: &Defaults) -> Result<Self, Failure> {
+        let steps = match asked.num_inference_steps {
+            Some(steps) => within("num_inference_steps", steps, 1, MOST_STEPS)?,
+            None => STEPS,
+        };
+        let guidance_scale = asked.guidance_scale.unwrap_or(defaults.guidance_scale);
+        if !(0.0..=MOST_GUIDANCE).contains(&guidance_scale) {
+            let message = format!("is {guidance_scale}, expected 0 to {MOST_GUIDANCE}");
+            return Err(Failure::invalid("options.guidance_scale", message));
+        }
+        let eta = asked.eta.unwrap_or(0.0);
+        if !(0.0..=1.0).contains(&eta) {
+            return Err(Failure::invalid("options.eta", format!("is {eta}, expected 0 to 1")));
+        }
+        let n_images = match asked.num_images {
+            Some(images) => within("num_images", images, 1, MOST_IMAGES)?,
+            None => 1,
+        };
+        let clip_skip = asked.clip_skip.unwrap_or(0) as usize;
+        if clip_skip >= defaults.layers {
+            let message =
+                format!("is {clip_skip}, the text encoder has {} layers", defaults.layers);
+            let failure = Failure::invalid("options.clip_skip", message);
+            return Err(failure.number("limit", defaults.layers.saturating_sub(1) as u64));
+        }
+        let size = sides(asked, defaults)?;
+        let format = pictures::format(asked.format.as_deref(), asked.quality)?;
+        pictures::check_sides(format, size.map(|side| side as u32))?;
+        Ok(Self {
+            schedule: schedulers::Request { steps: Steps::Count(steps), eta, mu: None },
+            guidance_scale,
+            size,
+            seed: asked.seed,
+            n_images,
+            preview_every: asked.preview_every.unwrap_or(0) as usize,
+            clip_skip,
+            truncate: asked.truncate.unwrap_or(false),
+            format,
+        })
+    }
+}
+
+/// A count within its limits.
+fn within(name: &str, value: u32, least: u64, most: u64) -> Result<usize, Failure> {
+    if (least..=most).contains(&u64::from(value)) {
+        return Ok(value as usize);
+    }
+    let field = format!("options.{name}");
+    let failure = Failure::invalid(&field, format!("is {value}, expected {least} to {most}"));
+    Err(failure.number("limit", most))
+}
+
+/// Height and width of the pictures.
+fn sides(asked: &TextToImageOptions, defaults: &Defaults) -> Result<[usize; 2], Failure> {
+    let mut size = defaults.size;
+    for (side, asked, field) in
+        [(0, asked.height, "options.height"), (1, asked.width, "options.width")]
+    {
+        let Some(pixels) = asked else { continue };
+        let (pixels, factor) = (pixels as usize, defaults.factor);
+        if pixels == 0 || !pixels.is_multiple_of(factor) {
+            let message = format!("is {pixels}, expected a multiple of {factor}");
+            return Err(Failure::invalid(field, message).number("multiple_of", factor as u64));
+        }
+        size[side] = pixels;
+    }
+    let pixels = size[0] as u64 * size[1] as u64;
+    if pixels > MOST_PIXELS {
+        let [height, width] = size;
+        let message = format!("{width} × {height} pixels are more than {MOST_PIXELS}");
+        let field = if asked.width.is_some() { "options.width" } else { "options.height" };
+        return Err(Failure::new(Code::PayloadTooLarge, message)
+            .at(field)
+            .number("size", pixels)
+            .number("limit", MOST_PIXELS));
+    }
+    Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn defaults(unet: &str) -> Defaults {
+        let files = [
+            ("unet/config.json", unet),
+            ("vae/config.json", r#"{"block_out_channels": [1, 2, 3, 4]}"#),
+            ("text_encoder/config.json", r#"{"num_hidden_layers": 3}"#),
+        ];
+        let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()));
+        Defaults::of(&Files::new(HashMap::from(files))).unwrap()
+    }
+
+    #[test]
+    fn a_pipeline_paints_what_it_was_trained_on() {
+        let plain = defaults(r#"{"sample_size": 64}"#);
+        assert_eq!((plain.size, plain.factor, plain.layers), ([512, 512], 8, 3));
+        assert!(plain.guides(1.5) && !plain.guides(1.0) && !plain.no_text_is_nothing);
+        let late = defaults(r#"{"sample_size": [96, 128], "addition_embed_type": "text_time"}"#);
+        assert_eq!((late.size, late.guidance_scale, late.layers), ([768, 1024], 5.0, 2));
+        assert!(late.no_text_is_nothing);
+        assert!(!defaults(r#"{"time_cond_proj_dim": 256}"#).guides(7.5));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_its_field() {
+        let defaults = defaults(r#"{"sample_size": 64}"#);
+        let none = TextToImageOptions::default;
+        for (asked, field) in [
+            (TextToImageOptions { num_inference_steps: Some(0), ..none() }, "num_inference_steps"),
+            (
+                TextToImageOptions { num_inference_steps: Some(10_000), ..none() },
+                "num_inference_steps",
+            ),
+            (TextToImageOptions { guidance_scale: Some(f64::NAN), ..none() }, "guidance_scale"),
+            (TextToImageOptions { guidance_scale: Some(-1.0), ..none() }, "guidance_scale"),
+            (TextToImageOptions { width: Some(500), ..none() }, "width"),
+            (TextToImageOptions { height: Some(0), ..none() }, "height"),
+            (TextToImageOptions { width: Some(1 << 20), ..none() }, "width"),
+            (TextToImageOptions { height: Some(1 << 20), ..none() }, "height"),
+            (TextToImageOptions { num_images: Some(0), ..none() }, "num_images"),
+            (TextToImageOptions { num_images: Some(9), ..none() }, "num_images"),
+            (TextToImageOptions { clip_skip: Some(3), ..none() }, "clip_skip"),
+            (TextToImageOptions { eta: Some(1.5), ..none() }, "eta"),
+            (TextToImageOptions { format: Some("gif".to_owned()), ..none() }, "format"),
+            (TextToImageOptions { quality: Some(50), ..none() }, "quality"),
+            (
+                TextToImageOptions { quality: Some(0), format: Some("jpeg".to_owned()), ..none() },
+                "quality",
+            ),
+        ] {
+            let Err(failure) = Options::read(&asked, &defaults) else { panic!("{field}") };
+            assert_eq!(failure.field, format!("options.{field}"));
+        }
+        let options = Options::read(&none(), &defaults).unwrap();
+        assert_eq!((options.size, options.n_images, options.guidance_scale), ([512, 512], 1, 7.5));
+    }
+}

@@ -1,0 +1,221 @@
+//! The lane's side: requests take turns, a step at a time.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    super::{Ask, Job, Paint, Pipeline, PromptIds, StepShape, Tenant, Work, shares::Shares},
+    preview::Previews,
+    request::Request,
+};
+use crate::{
+    failure::{Code, Failure},
+    layers::Step,
+    models::diffusion::{ClipText, StableDiffusion, Surroundings},
+};
+
+/// A reader that takes nothing for this long loses its request.
+const SLOW_READER: Duration = Duration::from_secs(60);
+
+pub struct PaintingPipeline {
+    model: Box<StableDiffusion>,
+    previews: Previews,
+    /// In order of arrival.
+    requests: Vec<Request>,
+    /// Whose step is next.
+    chosen: Option<u64>,
+    /// What each tenant has had, in sizes of steps.
+    shares: Shares<Tenant>,
+    next_id: u64,
+}
+
+impl PaintingPipeline {
+    pub fn new(model: Box<StableDiffusion>, device: Device) -> Self {
+        Self {
+            model,
+            previews: Previews::new(device),
+            requests: Vec::new(),
+            chosen: None,
+            shares: Shares::default(),
+            next_id: 0,
+        }
+    }
+
+    fn drop_abandoned(&mut self, now: Instant) {
+        let slow = |request: &Request| {
+            request.job.outbox.full_for().is_some_and(|time| time > SLOW_READER)
+        };
+        let gone = self
+            .requests
+            .extract_if(.., |request| request.job.is_abandoned(now) || slow(request))
+            .filter(|request| !request.job.is_abandoned(now));
+        for request in gone {
+            let message = "the events were not read for too long";
+            request.job.fail(Failure::new(Code::SlowConsumer, message));
+        }
+    }
+
+    /// The request whose turn it is: of those with the highest priority whose readers follow, that of the tenant who had
+    /// least, and of one tenant the one that came first.
+    fn choose(&mut self, now: Instant) -> Option<usize> {
+        let follows = |request: &Request| request.job.outbox.full_for().is_none();
+        let ready = || (0..self.requests.len()).filter(|&at| follows(&self.requests[at]));
+        let priority = ready().map(|at| self.requests[at].job.priority).max()?;
+        let of_highest: Vec<usize> =
+            ready().filter(|&at| self.requests[at].job.priority == priority).collect();
+        for &at in &of_highest {
+            self.shares.arrive(&self.requests[at].job.tenant, now);
+        }
+        let served = |at: &usize| self.shares.served(&self.requests[*at].job.tenant);
+        of_highest.into_iter().min_by(|a, b| served(a).total_cmp(&served(b)))
+    }
+
+    fn position(&self, id: u64) -> Option<usize> {
+        self.requests.iter().position(|request| request.id == id)
+    }
+
+    fn size(&self, at: usize) -> usize {
+        self.requests[at].size(self.model.vae().factor() as usize)
+    }
+
+    /// Why the model cannot do that work at all.
+    fn refusal(&self, paint: &Paint) -> Option<Failure> {
+        let encoders = self.model.text_encoders();
+        let unreadable = |ids: &PromptIds| {
+            ids.len() != encoders.len()
+                || encoders.iter().zip(ids).any(|(encoder, ids)| !reads(encoder, ids))
+        };
+        let negative = match &paint.negative {
+            Some(super::Negative::Text(ids)) => Some(ids),
+            _ => None,
+        };
+        if [Some(&paint.prompt), negative].into_iter().flatten().any(unreadable) {
+            let message = "the tokenizer makes ids that the text encoder does not have";
+            return Some(Failure::new(Code::CorruptCheckpoint, message));
+        }
+        let has_mask = paint.given.as_ref().is_some_and(|given| given.mask.is_some());
+        if self.model.fills() && !has_mask {
+            let message = "this model only fills in what a mask says";
+            return Some(Failure::new(Code::TaskNotSupported, message));
+        }
+        // A picture must not be shown unchecked because of what a repository lacks.
+        if self.model.safety_checker().is_some() != paint.for_checker.is_some() {
+            let message = "the safety_checker and what prepares pictures for it are not both there";
+            return Some(Failure::new(Code::CorruptCheckpoint, message));
+        }
+        let factor = self.model.vae().factor() as usize;
+        if paint.size.iter().any(|side| *side == 0 || !side.is_multiple_of(factor)) {
+            let message = format!("the size of a picture must be a multiple of {factor}");
+            return Some(Failure::new(Code::InvalidRequest, message));
+        }
+        (paint.clip_skip >= self.model.layers())
+            .then(|| Failure::invalid("options.clip_skip", "leaves no layer of the text encoder"))
+    }
+}
+
+fn reads(encoder: &ClipText, ids: &[u32]) -> bool {
+    let is_known = |id: &u32| i64::from(*id) < encoder.vocab_size();
+    !ids.is_empty() && ids.len() as i64 <= encoder.context_length() && ids.iter().all(is_known)
+}
+
+impl Pipeline for PaintingPipeline {
+    fn warm(&mut self) {
+        let (model, device, step) = (&self.model, self.previews.device(), Step::whole());
+        let ids: Vec<Tensor> = model
+            .text_encoders()
+            .iter()
+            .map(|_| Tensor::zeros([1, 1], (Kind::Int64, device)))
+            .collect();
+        let prompt = model.encode(&ids, 0, &step);
+        let options = (prompt.text.kind(), device);
+        let vae = model.vae();
+        let latents = Tensor::zeros([1, model.in_channels(), 8, 8], options);
+        let numbers = model.wants_sizes().then(|| Tensor::ones([1, 6], (Kind::Float, device)));
+        let guidance = model.guidance(1.0, device).map(|vector| vector.to_kind(options.0));
+        let surroundings = Surroundings { numbers: numbers.as_ref(), guidance: guidance.as_ref() };
+        let times = Tensor::zeros([1], (Kind::Float, device));
+        let noise = model.denoise(&latents, &times, &prompt, &surroundings, &step);
+        // Read back, so that it has run when this returns.
+        let _ = vae.decode(&noise, &step).to_device(Device::Cpu);
+    }
+
+    fn accepts(&self, work: &Work) -> bool {
+        matches!(work, Work::Paint(_))
+    }
+
+    fn admit(&mut self, mut job: Job) {
+        let Some(Work::Paint(paint)) = job.work.take() else { return };
+        if let Some(failure) = self.refusal(&paint) {
+            job.fail(failure);
+            return;
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.requests.push(Request::new(id, job, paint));
+    }
+
+    fn prepare_step(&mut self, now: Instant) -> Option<Ask> {
+        self.drop_abandoned(now);
+        let at = self.choose(now);
+        self.chosen = at.map(|at| self.requests[at].id);
+        let (at, job) = at.map(|at| (at, &self.requests[at].job))?;
+        let part = (Arc::clone(&job.tenant), self.size(at));
+        Some(Ask::of(job.priority, std::iter::once(part)))
+    }
+
+    fn shape(&self) -> StepShape {
+        let Some(at) = self.chosen.and_then(|id| self.position(id)) else {
+            return StepShape::default();
+        };
+        let [height, width] = self.model.picture_size();
+        // What a picture of the usual size takes when it is decoded.
+        let usual = (height * width) as usize;
+        let size = self.size(at);
+        StepShape::new(size, self.requests[at].paint.n_images, size, usual)
+    }
+
+    fn step(&mut self) {
+        let begin = Instant::now();
+        self.drop_abandoned(begin);
+        let Some(at) = self.chosen.and_then(|id| self.position(id)) else { return };
+        let size = self.size(at);
+        let request = &mut self.requests[at];
+        self.shares.charge(&request.job.tenant, size as f64, begin);
+        let stepped = request.step(&self.model, &self.previews);
+        request.job.counters.stepped(1);
+        request.job.has_stepped();
+        self.chosen = None;
+        match stepped {
+            Ok(false) => {}
+            Ok(true) => self.requests.remove(at).complete(),
+            Err(failure) => self.requests.remove(at).job.fail(failure),
+        }
+    }
+
+    fn abort_step(&mut self, failure: &Failure) {
+        let Some(at) = self.chosen.take().and_then(|id| self.position(id)) else { return };
+        let mut request = self.requests.remove(at);
+        request.job.counters.stepped(1);
+        request.job.has_stepped();
+        request.job.fail(failure.clone());
+    }
+
+    fn abort_all(&mut self, failure: &Failure) {
+        self.chosen = None;
+        for request in std::mem::take(&mut self.requests) {
+            request.job.fail(failure.clone());
+        }
+    }
+
+    fn jobs(&self) -> usize {
+        self.requests.len()
+    }
+
+    fn running(&self) -> usize {
+        self.requests.iter().filter(|request| request.has_started()).count()
+    }
+}

@@ -1,0 +1,163 @@
+//! One request on its way from noise to pictures, one piece of device work at a time.
+
+use std::time::{Duration, Instant};
+
+use tch::{Kind, Tensor};
+
+use super::{
+    super::{Event, Job, Made, Paint, Painted, Timing},
+    denoising::Denoising,
+    picture::picture,
+    preview::Previews,
+};
+use crate::{
+    failure::{Code, Failure},
+    layers::Step,
+    media::{ImageProcessor, Picture, Pixels},
+    models::diffusion::{SafetyChecker, SafetyScores, StableDiffusion},
+};
+
+pub(super) struct Request {
+    pub id: u64,
+    pub job: Job,
+    pub paint: Box<Paint>,
+    phase: Phase,
+    started: Option<Instant>,
+    steps: Duration,
+}
+
+enum Phase {
+    Waiting,
+    Denoising(Box<Denoising>),
+    Decoding(Decoding),
+}
+
+/// The last part: latents become pictures, one by one.
+struct Decoding {
+    /// `[n_images, latent_channels, height, width]`.
+    latents: Tensor,
+    painted: Vec<Painted>,
+}
+
+impl Request {
+    pub(super) fn new(id: u64, job: Job, paint: Box<Paint>) -> Self {
+        Self { id, job, paint, phase: Phase::Waiting, started: None, steps: Duration::ZERO }
+    }
+
+    pub(super) fn has_started(&self) -> bool {
+        self.started.is_some()
+    }
+
+    /// How large the next step is: tokens, values of a latent, or pixels. `factor` is the autoencoder's.
+    pub(super) fn size(&self, factor: usize) -> usize {
+        let [height, width] = self.paint.size;
+        let looks = self.paint.looks();
+        match &self.phase {
+            Phase::Waiting => looks * self.paint.prompt.iter().map(Vec::len).sum::<usize>(),
+            Phase::Denoising(_) => {
+                looks * self.paint.n_images * (height / factor) * (width / factor)
+            }
+            Phase::Decoding(_) => height * width,
+        }
+    }
+
+    /// One piece of work: the text, a step, or a picture. `true`: all pictures are there.
+    pub(super) fn step(
+        &mut self,
+        model: &StableDiffusion,
+        previews: &Previews,
+    ) -> Result<bool, Failure> {
+        let begin = Instant::now();
+        if self.started.is_none() {
+            self.started = Some(begin);
+            self.job.outbox.push(Event::Started);
+        }
+        let is_complete = self.advance(model, previews)?;
+        self.steps += begin.elapsed();
+        Ok(is_complete)
+    }
+
+    fn advance(&mut self, model: &StableDiffusion, previews: &Previews) -> Result<bool, Failure> {
+        match &mut self.phase {
+            Phase::Waiting => {
+                let denoising = Denoising::begin(&self.paint, model, previews.device())?;
+                self.phase = Phase::Denoising(Box::new(denoising));
+            }
+            Phase::Denoising(denoising) => {
+                let progress = denoising.step(&self.paint, model, previews)?;
+                self.job.outbox.push(Event::Progress(progress));
+                if denoising.is_done() {
+                    let latents = denoising.latents();
+                    self.phase = Phase::Decoding(Decoding { latents, painted: Vec::new() });
+                }
+            }
+            Phase::Decoding(decoding) => {
+                decoding.decode_next(&self.paint, model)?;
+                return Ok(decoding.painted.len() == self.paint.n_images);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Ends it with its pictures.
+    pub(super) fn complete(self) {
+        let queue = self
+            .started
+            .map_or(Duration::ZERO, |started| started.duration_since(self.job.submitted));
+        let timing = Timing { queue, steps: self.steps, ..Timing::default() };
+        let painted = match self.phase {
+            Phase::Decoding(decoding) => decoding.painted,
+            Phase::Waiting | Phase::Denoising(_) => Vec::new(),
+        };
+        self.job.finish(Made::Painted(painted), timing);
+    }
+}
+
+impl Paint {
+    /// How often a step looks at the latents: with guidance twice.
+    pub(super) fn looks(&self) -> usize {
+        if self.negative.is_some() { 2 } else { 1 }
+    }
+}
+
+impl Decoding {
+    fn decode_next(&mut self, paint: &Paint, model: &StableDiffusion) -> Result<(), Failure> {
+        let vae = model.vae();
+        let latents = self.latents.narrow(0, self.painted.len() as i64, 1);
+        let pixels = vae.decode(&vae.unscaled(&latents), &Step::whole());
+        let pixels = pixels.to_kind(Kind::Float).squeeze_dim(0) * 0.5 + 0.5;
+        let mut picture = picture(&pixels);
+        let is_refused = match (model.safety_checker(), &paint.for_checker) {
+            (Some(checker), Some(processor)) => {
+                Some(is_refused(checker, processor, &picture, &latents)?)
+            }
+            _ => None,
+        };
+        if is_refused == Some(true) {
+            picture.rgb.fill(0);
+        }
+        self.painted.push(Painted { picture, is_refused });
+        Ok(())
+    }
+}
+
+/// The checker's verdict on one picture; `like` has the device and the kind that it works with.
+fn is_refused(
+    checker: &SafetyChecker,
+    processor: &ImageProcessor,
+    picture: &Picture,
+    like: &Tensor,
+) -> Result<bool, Failure> {
+    let Pixels { data, channels, height, width, .. } = processor.process(picture)?;
+    let side = checker.image_size();
+    if (height as i64, width as i64) != (side, side) {
+        let message = format!(
+            "the feature_extractor makes pictures of {width} × {height} pixels, the safety_checker takes {side}"
+        );
+        return Err(Failure::new(Code::CorruptCheckpoint, message));
+    }
+    let pixels = Tensor::from_slice(&data).view([1, channels as i64, side, side]);
+    let pixels = pixels.to_device(like.device()).to_kind(like.kind());
+    let scores = checker.scores(&pixels, &Step::whole());
+    Ok(scores.iter().any(SafetyScores::is_refused))
+}

@@ -1,0 +1,200 @@
+//! Whole diffusion pipelines, from a request to its pictures, by seed.
+
+use gpu_worker::{
+    failure::Code,
+    media::{self, Limits, Picture},
+    models::{self, ModelKind},
+};
+use proto::media::Content;
+use serde_json::{Value, json};
+
+use crate::pipeline::{Asked, Brought, Case, Repository, paint, step};
+
+const PIPELINES: &[&str] = &[
+    "pipeline-checked",
+    "pipeline-inpaint",
+    "pipeline-sd1",
+    "pipeline-sd2",
+    "pipeline-told",
+    "pipeline-xl",
+];
+/// Bytes of a picture may differ by this much.
+const TOLERANCE: u8 = 1;
+
+fn difference(found: &[Picture], expected: &[Picture]) -> u8 {
+    assert_eq!(found.len(), expected.len());
+    let pairs = found.iter().zip(expected);
+    let bytes = pairs.flat_map(|(found, expected)| {
+        assert_eq!((found.width, found.height), (expected.width, expected.height));
+        found.rgb.iter().zip(&expected.rgb)
+    });
+    bytes.map(|(found, expected)| found.abs_diff(*expected)).max().unwrap()
+}
+
+#[test]
+fn pictures_equal_the_reference() {
+    let _guard = tch::no_grad_guard();
+    for name in PIPELINES {
+        let repository = Repository::open(name);
+        for Case { request, brought, expected } in repository.cases() {
+            let (found, asked) = paint(&repository, &request, &brought);
+            let difference = difference(&found, &expected);
+            println!("{name}: {difference}");
+            assert!(difference <= TOLERANCE, "{name}: {difference} for {request}");
+            let verdict = (*name == "pipeline-checked").then_some(true);
+            assert!(asked.verdicts.iter().all(|found| *found == verdict), "{name}");
+            let steps: Vec<u32> = asked.progress.iter().map(|progress| progress.step).collect();
+            let total = asked.progress[0].total_steps;
+            assert_eq!(steps, (1..=total).collect::<Vec<u32>>(), "{name}");
+            assert!(asked.progress.iter().all(|progress| progress.preview.is_none()));
+        }
+    }
+}
+
+#[test]
+fn requests_together_paint_what_each_paints_alone() {
+    let _guard = tch::no_grad_guard();
+    let repository = Repository::open("pipeline-sd2");
+    let mut pipelines = repository.pipelines();
+    // The same twice, noise of every step included, and one of another size.
+    let cases = repository.cases();
+    let requests = [&cases[0], &cases[0], &cases[1]];
+    let mut asked: Vec<Asked> = requests
+        .iter()
+        .zip(["a", "b", "a"])
+        .map(|(case, tenant)| {
+            Asked::of(&mut pipelines, repository.prepare(&case.request).unwrap(), tenant)
+        })
+        .collect();
+    while step(&mut pipelines) {}
+    for (Case { request, expected, .. }, asked) in requests.iter().zip(&mut asked) {
+        let (found, notices) = asked.answer().unwrap();
+        assert!(difference(&found, expected) <= TOLERANCE, "{request}");
+        let is_cut = request["truncate"] == true;
+        assert_eq!(notices.len(), usize::from(is_cut), "{notices:?}");
+    }
+    assert_eq!(pipelines.jobs(), 0);
+}
+
+#[test]
+fn a_preview_comes_as_often_as_it_is_wanted_and_shows_the_picture() {
+    let _guard = tch::no_grad_guard();
+    let repository = Repository::open("pipeline-sd1");
+    let request =
+        json!({"text": "a circle", "num_inference_steps": 6, "seed": 1, "preview_every": 2});
+    let (pictures, asked) = paint(&repository, &request, &Brought::default());
+    let previews: Vec<(u32, &proto::Media)> = asked
+        .progress
+        .iter()
+        .filter_map(|progress| Some((progress.step, progress.preview.as_ref()?)))
+        .collect();
+    // One more step than was asked for, as this scheduler has it; the last one is the picture itself.
+    let steps: Vec<u32> = previews.iter().map(|(step, _)| *step).collect();
+    assert_eq!(steps, [2, 4, 6]);
+    for (_, media) in previews {
+        assert_eq!(media.mime_type, "image/jpeg");
+        let Some(Content::Inline(bytes)) = &media.content else { panic!("no bytes") };
+        let preview = media::decode(bytes, &Limits::default()).unwrap();
+        assert_eq!(
+            (preview.width, preview.height),
+            (pictures[0].width / 4, pictures[0].height / 4)
+        );
+    }
+}
+
+#[test]
+fn whoever_leaves_costs_no_further_step() {
+    let _guard = tch::no_grad_guard();
+    let repository = Repository::open("pipeline-sd1");
+    let mut pipelines = repository.pipelines();
+    let request = json!({"text": "a circle", "num_inference_steps": 50, "seed": 1});
+    let asked = Asked::of(&mut pipelines, repository.prepare(&request).unwrap(), "");
+    assert!(step(&mut pipelines) && step(&mut pipelines));
+    drop(asked);
+    assert!(!step(&mut pipelines));
+    assert_eq!(pipelines.jobs(), 0);
+}
+
+#[test]
+fn what_cannot_be_painted_is_refused_by_its_field() {
+    let repository = Repository::open("pipeline-sd1");
+    let long = vec!["circle"; 100].join(" ");
+    for (request, code, field) in [
+        (json!({}), Code::InvalidRequest, "inputs.text"),
+        (json!({"text": long}), Code::InputTooLong, "inputs.text"),
+        (
+            json!({"text": "", "negative_prompt": long}),
+            Code::InputTooLong,
+            "inputs.negative_prompt",
+        ),
+        (
+            json!({"text": "", "num_inference_steps": 0}),
+            Code::InvalidRequest,
+            "options.num_inference_steps",
+        ),
+        (json!({"text": "", "width": 30}), Code::InvalidRequest, "options.width"),
+        (json!({"text": "", "clip_skip": 3}), Code::InvalidRequest, "options.clip_skip"),
+    ] {
+        let Err(failure) = repository.prepare(&request) else { panic!("{request}") };
+        assert_eq!((failure.code, failure.field.as_str()), (code, field), "{request}");
+    }
+}
+
+#[test]
+fn what_cannot_be_begun_with_is_refused_by_its_field() {
+    let plain = |width: u32, height: u32| {
+        Some(Picture { width, height, rgb: vec![200; (width * height * 3) as usize] })
+    };
+    let changes = Repository::open("pipeline-sd1");
+    let fills = Repository::open("pipeline-inpaint");
+    let text = json!({"text": "a circle"});
+    let strong = |strength: f64| json!({"text": "a circle", "strength": strength});
+    let weak = json!({"text": "a circle", "strength": 0.1, "num_inference_steps": 5});
+    for (repository, request, picture, mask, code, field) in [
+        (&changes, &strong(0.0), plain(16, 16), None, Code::InvalidRequest, "options.strength"),
+        (&changes, &strong(1.5), plain(16, 16), None, Code::InvalidRequest, "options.strength"),
+        (&changes, &weak, plain(16, 16), None, Code::InvalidRequest, "options.strength"),
+        (&changes, &text, plain(3, 16), None, Code::InvalidMedia, "inputs.image_base64"),
+        (&changes, &text, plain(16, 16), plain(16, 12), Code::InvalidRequest, "inputs.mask_base64"),
+        (&fills, &text, plain(16, 16), None, Code::InvalidRequest, "inputs.mask_base64"),
+        (&fills, &text, None, None, Code::TaskNotSupported, "task"),
+    ] {
+        let brought = Brought { picture, mask };
+        let Err(failure) = repository.prepare_with(request, &brought) else { panic!("{field}") };
+        assert_eq!((failure.code, failure.field.as_str()), (code, field), "{failure}");
+    }
+}
+
+#[test]
+fn components_that_are_missing_or_unknown_are_named() {
+    let _guard = tch::no_grad_guard();
+    let repository = Repository::open("pipeline-sd1");
+    let checkpoint = repository.checkpoint();
+    let refusal = |change: &dyn Fn(&mut Value)| {
+        let mut config = repository.config();
+        change(&mut config);
+        let architecture = models::find(repository.class()).unwrap();
+        let root = checkpoint.root();
+        match architecture.load(&config.to_string(), ModelKind::ImageGenerator, &root) {
+            Ok(_) => panic!("{config} was not refused"),
+            Err(error) => error.to_string(),
+        }
+    };
+    let none = json!([null, null]);
+    for (component, of, expected) in [
+        ("unet", &none, "the pipeline has no unet"),
+        ("text_encoder", &none, "the pipeline has no text_encoder"),
+        ("vae", &json!(["diffusers", "VQModel"]), "the pipeline's vae is a VQModel"),
+        (
+            "image_encoder",
+            &json!(["transformers", "CLIPVisionModelWithProjection"]),
+            "the pipeline's image_encoder is a CLIPVisionModelWithProjection",
+        ),
+    ] {
+        let refusal = refusal(&|config| config["index"][component] = of.clone());
+        assert!(refusal.contains(expected), "{refusal}");
+    }
+    let refusal =
+        refusal(&|config| config["components"]["unet"]["attention_type"] = json!("gated"));
+    assert!(refusal.contains("unet: config.json: attention_type = gated"), "{refusal}");
+}

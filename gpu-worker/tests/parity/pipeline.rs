@@ -1,0 +1,298 @@
+//! A fixture of a whole diffusion pipeline, and requests to it.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicUsize},
+    time::Instant,
+};
+
+use gpu_worker::{
+    failure::Failure,
+    media::{self, Limits, OutputFormat, Picture},
+    models::{self, ModelKind},
+    tasks::{
+        self, Counters, Event, Files, Finish, Job, JobCount, Pipelines, Prepared, Work,
+        outbox::{Inbox, outbox},
+    },
+    weights::Checkpoint,
+};
+use proto::{
+    ImageToImageInputs, ImageToImageOptions, ImageToImageRequest, InferRequest, Media,
+    ProgressEvent, TextToImageInputs, TextToImageOptions, TextToImageRequest, infer_request::Input,
+    infer_result::Output, media::Content,
+};
+use serde_json::{Value, json};
+use tch::{Device, Tensor};
+
+use crate::hashed_weights;
+
+pub struct Repository {
+    folder: PathBuf,
+    index: Value,
+}
+
+impl Repository {
+    pub fn open(name: &str) -> Self {
+        let folder = fixtures().join("diffusion").join(name);
+        let index = serde_json::from_str(&text(&folder.join("model_index.json"))).unwrap();
+        Self { folder, index }
+    }
+
+    pub fn class(&self) -> &str {
+        self.index["_class_name"].as_str().unwrap()
+    }
+
+    /// Components that are there.
+    fn components(&self) -> Vec<&str> {
+        let named = self.index.as_object().unwrap().iter();
+        named.filter(|(_, of)| of[1].is_string()).map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The document that describes the whole pipeline.
+    pub fn config(&self) -> Value {
+        let configs: HashMap<&str, Value> = self
+            .components()
+            .into_iter()
+            .filter_map(|name| {
+                let config = fs::read_to_string(self.folder.join(name).join("config.json")).ok()?;
+                Some((name, serde_json::from_str(&config).unwrap()))
+            })
+            .collect();
+        json!({"_class_name": self.class(), "index": self.index, "components": configs})
+    }
+
+    pub fn checkpoint(&self) -> Checkpoint {
+        let mut tensors = HashMap::new();
+        for component in self.components() {
+            let path = self.folder.join(component).join("tensors.json");
+            let Ok(shapes) = fs::read_to_string(path) else { continue };
+            let shapes: HashMap<String, Vec<i64>> = serde_json::from_str(&shapes).unwrap();
+            for (name, shape) in shapes {
+                let tensor = hashed_weights::tensor(&name, &shape, hashed_weights::SEED);
+                tensors.insert(format!("{component}.{name}"), tensor);
+            }
+        }
+        Checkpoint::from_tensors(tensors)
+    }
+
+    pub fn pipelines(&self) -> Pipelines {
+        let architecture = models::find(self.class()).unwrap();
+        let mut checkpoint = self.checkpoint();
+        checkpoint.rename(architecture.renames);
+        let config = self.config().to_string();
+        let model =
+            architecture.load(&config, ModelKind::ImageGenerator, &checkpoint.root()).unwrap();
+        assert_eq!(checkpoint.finish().unwrap().0, Vec::<String>::new());
+        Pipelines::new(model, checkpoint, Device::Cpu, 0)
+    }
+
+    /// The small files, those of the tokenizers included.
+    fn files(&self) -> Files {
+        let mut files = HashMap::new();
+        let mut add = |path: String, file: &Path| files.insert(path, fs::read(file).unwrap());
+        add("model_index.json".to_owned(), &self.folder.join("model_index.json"));
+        for component in self.components() {
+            for file in ["config.json", "preprocessor_config.json", "scheduler_config.json"] {
+                let path = self.folder.join(component).join(file);
+                if path.exists() {
+                    add(format!("{component}/{file}"), &path);
+                }
+            }
+            if component.starts_with("tokenizer") {
+                for file in ["merges.txt", "tokenizer_config.json", "vocab.json"] {
+                    let path = fixtures().join("tokenizers/clip").join(file);
+                    add(format!("{component}/{file}"), &path);
+                }
+            }
+        }
+        Files::new(files)
+    }
+
+    pub fn prepare(&self, request: &Value) -> Result<Prepared, Failure> {
+        self.prepare_with(request, &Brought::default())
+    }
+
+    pub fn prepare_with(&self, request: &Value, brought: &Brought) -> Result<Prepared, Failure> {
+        let number = |name: &str| request.get(name).and_then(Value::as_u64);
+        let count = |name: &str| number(name).map(|number| u32::try_from(number).unwrap());
+        let real = |name: &str| request.get(name).and_then(Value::as_f64);
+        let text = |name: &str| request.get(name).map(|text| text.as_str().unwrap().to_owned());
+        let truncate = request.get("truncate").and_then(Value::as_bool);
+        let (task, input) = if let Some(picture) = &brought.picture {
+            let inputs = ImageToImageInputs {
+                image: Some(file(picture)),
+                text: text("text"),
+                negative_prompt: text("negative_prompt"),
+                mask: brought.mask.as_ref().map(file),
+            };
+            let options = ImageToImageOptions {
+                num_inference_steps: count("num_inference_steps"),
+                guidance_scale: real("guidance_scale"),
+                strength: real("strength"),
+                seed: number("seed"),
+                num_images: count("num_images"),
+                ..ImageToImageOptions::default()
+            };
+            let asked = ImageToImageRequest { inputs: Some(inputs), options: Some(options) };
+            ("image-to-image", Input::ImageToImage(asked))
+        } else {
+            let inputs =
+                TextToImageInputs { text: text("text"), negative_prompt: text("negative_prompt") };
+            let options = TextToImageOptions {
+                num_inference_steps: count("num_inference_steps"),
+                guidance_scale: real("guidance_scale"),
+                width: count("width"),
+                height: count("height"),
+                seed: number("seed"),
+                num_images: count("num_images"),
+                preview_every: count("preview_every"),
+                clip_skip: count("clip_skip"),
+                eta: real("eta"),
+                truncate,
+                ..TextToImageOptions::default()
+            };
+            let asked = TextToImageRequest { inputs: Some(inputs), options: Some(options) };
+            ("text-to-image", Input::TextToImage(asked))
+        };
+        let request = InferRequest { input: Some(input), ..InferRequest::default() };
+        (tasks::find(task).unwrap().processor)(&self.files())?.prepare(&request)
+    }
+
+    pub fn cases(&self) -> Vec<Case> {
+        let cases: Vec<Value> =
+            serde_json::from_str(&text(&self.folder.join("cases.json"))).unwrap();
+        let expected = Tensor::read_safetensors(self.folder.join("expected.safetensors")).unwrap();
+        let tensors: HashMap<String, Tensor> = expected.into_iter().collect();
+        let brought = |name: &str, case: usize| {
+            let tensor = tensors.get(&format!("{name} {case}"))?;
+            pictures(&tensor.unsqueeze(0)).pop()
+        };
+        let cases = cases.into_iter().enumerate().map(|(case, request)| Case {
+            request,
+            brought: Brought { picture: brought("image", case), mask: brought("mask", case) },
+            expected: pictures(&tensors[&case.to_string()]),
+        });
+        cases.collect()
+    }
+}
+
+/// A request and the pictures that the reference made of it.
+pub struct Case {
+    pub request: Value,
+    pub brought: Brought,
+    pub expected: Vec<Picture>,
+}
+
+/// The pictures that a request brings.
+#[derive(Default)]
+pub struct Brought {
+    pub picture: Option<Picture>,
+    pub mask: Option<Picture>,
+}
+
+fn file(picture: &Picture) -> Media {
+    let bytes = media::encode(picture, OutputFormat::Png).unwrap();
+    Media { content: Some(Content::Inline(bytes)), mime_type: String::new() }
+}
+
+fn fixtures() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+fn pictures(bytes: &Tensor) -> Vec<Picture> {
+    let (n_images, height, width, _) = bytes.size4().unwrap();
+    (0..n_images)
+        .map(|at| Picture {
+            width: width as u32,
+            height: height as u32,
+            rgb: Vec::try_from(bytes.select(0, at).flatten(0, -1)).unwrap(),
+        })
+        .collect()
+}
+
+/// A request on its way.
+pub struct Asked {
+    inbox: Inbox<Event>,
+    finish: Option<Finish>,
+    pub progress: Vec<ProgressEvent>,
+    pub verdicts: Vec<Option<bool>>,
+}
+
+impl Asked {
+    pub fn of(pipelines: &mut Pipelines, prepared: Prepared, tenant: &str) -> Self {
+        let (outbox, inbox) = outbox(1 << 20);
+        let now = Instant::now();
+        assert!(matches!(prepared.work, Work::Paint(_)));
+        pipelines.admit(Job {
+            adapter: None,
+            work: Some(prepared.work),
+            tenant: tenant.into(),
+            outbox,
+            priority: 0,
+            arrived: now,
+            submitted: now,
+            deadline: None,
+            count: JobCount::new(&Arc::new(AtomicUsize::new(0))),
+            span: tracing::Span::none(),
+            counters: Arc::new(Counters::default()),
+            late_steps: 0,
+            has_ended: false,
+        });
+        Self { inbox, finish: Some(prepared.finish), progress: Vec::new(), verdicts: Vec::new() }
+    }
+
+    /// Reads to the end.
+    pub fn answer(&mut self) -> Result<(Vec<Picture>, Vec<String>), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let made = runtime.block_on(async {
+            while let Some(event) = self.inbox.next().await {
+                match event {
+                    Event::Progress(progress) => self.progress.push(progress),
+                    Event::Made(made, _) => return Ok(made),
+                    Event::Failed(failure) => return Err(failure),
+                    _ => {}
+                }
+            }
+            panic!("the pipeline said nothing");
+        })?;
+        let Output::Images(output) = self.finish.take().unwrap()(made)? else {
+            panic!("the output is another task's");
+        };
+        self.verdicts = output.images.iter().map(|image| image.is_refused).collect();
+        let picture = |image: proto::MadeImage| {
+            let Some(Content::Inline(bytes)) = image.image.unwrap().content else {
+                panic!("a picture without its bytes")
+            };
+            let picture = media::decode(&bytes, &Limits::default()).unwrap();
+            assert_eq!((picture.width, picture.height), (image.width, image.height));
+            picture
+        };
+        Ok((output.images.into_iter().map(picture).collect(), output.notices))
+    }
+}
+
+pub fn step(pipelines: &mut Pipelines) -> bool {
+    let mut has_stepped = false;
+    for pipeline in pipelines.iter_mut() {
+        if pipeline.prepare_step(Instant::now()).is_some() {
+            pipeline.step();
+            has_stepped = true;
+        }
+    }
+    has_stepped
+}
+
+pub fn paint(repository: &Repository, request: &Value, brought: &Brought) -> (Vec<Picture>, Asked) {
+    let mut pipelines = repository.pipelines();
+    let prepared = repository.prepare_with(request, brought).unwrap();
+    let mut asked = Asked::of(&mut pipelines, prepared, "");
+    while step(&mut pipelines) {}
+    let (pictures, _) = asked.answer().unwrap();
+    (pictures, asked)
+}

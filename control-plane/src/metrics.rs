@@ -168,6 +168,9 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
             figures.add("inference_waiting", "gauge", &of_worker, gauges.waiting.into());
             let tokens = gauges.generated_tokens as f64;
             figures.add("inference_generated_tokens_total", "counter", &of_worker, tokens);
+            let (hits, spared) = (gauges.prefix_hits as f64, gauges.prefix_tokens as f64);
+            figures.add("inference_prefix_hits_total", "counter", &of_worker, hits);
+            figures.add("inference_prefix_tokens_total", "counter", &of_worker, spared);
             let cancelled = gauges.cancelled as f64;
             figures.add("inference_cancelled_total", "counter", &of_worker, cancelled);
             // From a client's disappearance to the end of its work, as the worker measured it.
@@ -207,6 +210,9 @@ fn write_fleet(out: &mut String, fleet: &Fleet) -> fmt::Result {
                 &labels,
                 device.reserved_bytes as f64,
             );
+            let (used, kept) = (device.cache_used_bytes as f64, device.cache_kept_bytes as f64);
+            figures.add("worker_cache_used_bytes", "gauge", &labels, used);
+            figures.add("worker_cache_kept_bytes", "gauge", &labels, kept);
             if let Some(baseline) = device.baseline_bytes {
                 figures.add("worker_memory_baseline_bytes", "gauge", &labels, baseline as f64);
             }

@@ -47,6 +47,10 @@ pub async fn publish(residencies: Residencies) {
             .set(status.total_bytes as f64);
         gauge!("worker_memory_reserved_bytes", "device" => device.clone())
             .set((status.charged_bytes + status.reserved_bytes + status.releasing_bytes) as f64);
+        gauge!("worker_cache_used_bytes", "device" => device.clone())
+            .set(status.cache_used_bytes as f64);
+        gauge!("worker_cache_kept_bytes", "device" => device.clone())
+            .set(status.cache_kept_bytes as f64);
         if let Some(baseline) = status.baseline_bytes {
             gauge!("worker_memory_baseline_bytes", "device" => device.clone()).set(baseline as f64);
         }
@@ -57,6 +61,10 @@ pub async fn publish(residencies: Residencies) {
         let cancels = counters.cancels();
         counter!("inference_generated_tokens_total")
             .absolute(counters.generated_tokens.load(Ordering::Relaxed));
+        counter!("inference_prefix_hits_total")
+            .absolute(counters.prefix_hits.load(Ordering::Relaxed));
+        counter!("inference_prefix_tokens_total")
+            .absolute(counters.prefix_tokens.load(Ordering::Relaxed));
         counter!("inference_cancelled_total").absolute(cancels.count);
         gauge!("inference_cancel_seconds_max").set(cancels.longest.as_secs_f64());
         counter!("inference_steps_after_disconnect_total").absolute(cancels.late_steps);

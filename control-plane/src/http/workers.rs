@@ -61,6 +61,10 @@ pub(super) struct WorkerRow {
     in_flight: u32,
     /// Since its start.
     generated_tokens: u64,
+    /// Texts since its start that went on from what was kept of earlier ones.
+    prefix_hits: u64,
+    /// Tokens of prompts that were not read for that reason.
+    prefix_tokens: u64,
     /// Requests cancelled since its start.
     cancelled: u64,
     /// Steps that ended after the client of a request in them had left, since its start.
@@ -121,6 +125,8 @@ impl WorkerRow {
             waiting: gauges.waiting,
             in_flight: worker.in_flight(),
             generated_tokens: gauges.generated_tokens,
+            prefix_hits: gauges.prefix_hits,
+            prefix_tokens: gauges.prefix_tokens,
             cancelled: gauges.cancelled,
             steps_after_disconnect: gauges.steps_after_disconnect,
             steps_after_disconnect_max: gauges.steps_after_disconnect_max,

@@ -55,7 +55,7 @@ pub fn text(text: &str) -> Step {
         finish_reason: "length".into(),
         prompt_tokens: 3,
         generated_tokens: 2,
-        logprobs: Vec::new(),
+        ..GeneratedText::default()
     };
     result("text-generation", Output::Text(TextOutput { choices: vec![text], is_chat: false }))
 }

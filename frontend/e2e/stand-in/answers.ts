@@ -16,6 +16,7 @@ export function taskOutput(request: InferenceRequest, generated: string[]): obje
         finish_reason: "length",
         prompt_tokens: 11,
         generated_tokens: generated.length,
+        cached_tokens: 0,
       };
     case "image-classification":
       return {

@@ -84,6 +84,8 @@ export function worker(models: ModelStatus[]): WorkerRow {
     cancelled: 0,
     retired: false,
     process: { state: "running", restarts: 0 },
+    prefix_hits: 0,
+    prefix_tokens: 0,
     steps_after_disconnect: 0,
     steps_after_disconnect_max: 0,
     devices: [
@@ -101,6 +103,8 @@ export function worker(models: ModelStatus[]): WorkerRow {
         weights_bytes: charged,
         cache_bytes: 0,
         adapters_bytes: 0,
+        cache_used_bytes: 0,
+        cache_kept_bytes: 0,
         workspace_bytes: 0,
         baseline_growth_bytes: 0,
         baseline_growth_limit_bytes: 256 * 2 ** 20,

@@ -55,6 +55,8 @@ const HELPERS_STAY: Duration = Duration::from_millis(50);
 
 enum Command {
     Run(Box<Job>),
+    /// Give back what no job needs.
+    LetGo,
     /// Cancel what runs, drop everything and say so.
     /// What is left ends with that.
     Close(Failure),
@@ -68,8 +70,10 @@ pub struct LaneGauges {
     pub jobs: Arc<AtomicUsize>,
     /// Of these, the ones whose first step has begun.
     pub running: AtomicUsize,
-    /// Bytes of caches in use.
+    /// Bytes of caches that are there.
     pub cache_bytes: AtomicU64,
+    /// Of these: what is only kept in case it is of use again.
+    pub kept_bytes: AtomicU64,
     pace: Mutex<Pace>,
 }
 
@@ -156,9 +160,19 @@ impl LaneHandle {
         Ok(count)
     }
 
-    /// Bytes of keys and values in use.
+    /// Bytes of keys and values that are there.
     pub fn cache_bytes(&self) -> u64 {
         self.gauges.cache_bytes.load(Ordering::Acquire)
+    }
+
+    /// Of these: what is only kept in case it is of use again.
+    pub fn kept_bytes(&self) -> u64 {
+        self.gauges.kept_bytes.load(Ordering::Acquire)
+    }
+
+    /// Asks for the memory of what is only kept.
+    pub fn let_go(&self) {
+        let _ = self.commands.send(Command::LetGo);
     }
 
     /// Hands a job over. When the lane has ended, the job's outbox closes without a result.
@@ -224,6 +238,7 @@ impl LaneBody {
                 match self.wait() {
                     Some(Command::Run(job)) => pipelines.admit(*job),
                     Some(Command::Adapter(command)) => self.adapt(command, pipelines),
+                    Some(Command::LetGo) => let_go(pipelines),
                     Some(Command::Close(_)) | None => return,
                 }
             }
@@ -231,6 +246,7 @@ impl LaneBody {
                 match self.inbox.try_recv() {
                     Ok(Command::Run(job)) => pipelines.admit(*job),
                     Ok(Command::Adapter(command)) => self.adapt(command, pipelines),
+                    Ok(Command::LetGo) => let_go(pipelines),
                     Ok(Command::Close(end)) => return pipelines.abort_all(&end),
                     Err(TryRecvError::Disconnected) => return pipelines.abort_all(&unloaded()),
                     Err(TryRecvError::Empty) => break,
@@ -295,6 +311,7 @@ impl LaneBody {
     fn publish(&self, pipelines: &Pipelines) {
         self.gauges.running.store(pipelines.running(), Ordering::Release);
         self.gauges.cache_bytes.store(pipelines.cache_bytes(), Ordering::Release);
+        self.gauges.kept_bytes.store(pipelines.kept_bytes(), Ordering::Release);
     }
 }
 
@@ -317,6 +334,12 @@ fn check_device(device: Device, failure: &Failure) {
     if cuda_errors::is_lost(&failure.message, works) {
         cuda_errors::end_worker(&format!("cuda:{index}"), &failure.message);
     }
+}
+
+/// Gives what no job needs back to the device.
+fn let_go(pipelines: &mut Pipelines) {
+    pipelines.let_go();
+    release_cached();
 }
 
 /// Gives what libtorch keeps for later back to the device.

@@ -91,10 +91,20 @@ impl KvArena {
         self.max_tokens
     }
 
+    /// What fits into all slots that are there now.
+    pub fn reserved_tokens(&self) -> i64 {
+        lock(&self.chunks).all.iter().map(|chunk| chunk.tokens - chunk.ranges.free()).sum()
+    }
+
+    /// Bytes of slots for so many tokens.
+    pub fn bytes_of(&self, tokens: i64) -> u64 {
+        tokens as u64 * self.shape.bytes_per_token()
+    }
+
     /// Bytes that the arena holds now.
     pub fn bytes_used(&self) -> u64 {
         let tokens: i64 = lock(&self.chunks).all.iter().map(|chunk| chunk.tokens).sum();
-        tokens as u64 * self.shape.bytes_per_token()
+        self.bytes_of(tokens)
     }
 
     fn grow(&self, chunks: &mut Chunks, tokens: i64) -> Option<(u64, i64, Tensor)> {
@@ -246,6 +256,7 @@ mod tests {
         assert!(arena.reserve(101).is_none());
         let first = arena.reserve(70).unwrap();
         assert!(arena.reserve(31).is_none());
+        assert_eq!(arena.reserved_tokens(), 70);
         drop(first);
         assert!(arena.reserve(100).is_some());
     }

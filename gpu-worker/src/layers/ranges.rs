@@ -41,6 +41,11 @@ impl Ranges {
         }
     }
 
+    /// Units that nobody has.
+    pub(super) fn free(&self) -> i64 {
+        self.free.iter().map(|(start, end)| end - start).sum()
+    }
+
     pub(super) fn is_unused(&self) -> bool {
         self.free == [(0, self.capacity)]
     }

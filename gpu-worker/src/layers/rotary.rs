@@ -35,6 +35,11 @@ impl Rotary {
         self.parameters.context_length()
     }
 
+    /// As [`RopeParameters::regime`].
+    pub fn regime(&self, length: i64) -> Option<u32> {
+        self.parameters.regime(length)
+    }
+
     /// The rotation of a pass, in the type that queries and keys have.
     pub fn rotation(&self, step: &Step, kind: Kind) -> Rotation {
         let positions = step.positions().to_kind(Kind::Float).unsqueeze(1);

@@ -88,6 +88,12 @@ pub trait CausalLm: Send {
         None
     }
 
+    /// How the keys and values of a sequence are computed of which `known` tokens are known: two that begin alike have the
+    /// same ones there only in the same regime. `None`: as in no sequence of another length.
+    fn regime(&self, _known: i64) -> Option<u32> {
+        Some(0)
+    }
+
     fn vocab_size(&self) -> i64;
 }
 

@@ -135,6 +135,8 @@ pub fn message(device: &DeviceInfo, accounts: Accounts) -> Message {
         cache_bytes: accounts.cache,
         adapters_bytes: accounts.adapters,
         workspace_bytes: accounts.workspace,
+        cache_used_bytes: accounts.cache_used,
+        cache_kept_bytes: accounts.cache_kept,
         baseline_bytes: accounts.baseline,
         baseline_growth_bytes: accounts.baseline_growth,
         baseline_growth_limit_bytes: accounts.baseline_growth_limit,

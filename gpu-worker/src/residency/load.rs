@@ -232,6 +232,7 @@ impl Residencies {
             Err(failure) => {
                 tracing::warn!(model = entry.key.model_id, %failure, "a load failed");
                 self.0.counters.load_failed(failure.code.name());
+                let is_short = failure.code == Code::OutOfMemory;
                 if failure.code == Code::Cancelled {
                     state.entries.retain(|entry| entry.number != number);
                 } else {
@@ -239,6 +240,9 @@ impl Residencies {
                         FIRST_PAUSE.saturating_mul(1 << entry.failures.min(16)).min(LONGEST_PAUSE);
                     entry.failures += 1;
                     entry.phase = Phase::Failed { failure: failure.clone(), retry_at: now + pause };
+                }
+                if is_short {
+                    state.let_go();
                 }
                 Err(failure)
             }

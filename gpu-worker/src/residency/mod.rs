@@ -52,7 +52,7 @@ pub use self::{
 };
 use crate::{
     failure::{Code, Failure},
-    lane::scheduler::Scheduler,
+    lane::{LaneHandle, scheduler::Scheduler},
     tasks::Counters,
 };
 
@@ -129,6 +129,11 @@ impl State {
 
     fn charged(&self) -> u64 {
         self.entries.iter().map(Entry::charged).sum()
+    }
+
+    /// Memory is short: what no request needs goes back.
+    fn let_go(&self) {
+        self.entries.iter().filter_map(Entry::lane).for_each(|lane| lane.let_go());
     }
 
     /// No residency has any memory.
@@ -256,17 +261,17 @@ impl Residencies {
         let held: Vec<&Entry> = state.entries.iter().filter(|entry| entry.charged() > 0).collect();
         let of =
             |bytes: fn(&entry::Bytes) -> u64| held.iter().map(|entry| bytes(&entry.bytes)).sum();
+        let of_lanes = |bytes: fn(&LaneHandle) -> u64| {
+            held.iter().filter_map(|entry| entry.lane()).map(|lane| bytes(&lane)).sum()
+        };
         Accounts {
             weights: of(|bytes| bytes.weights),
             mapped: of(|bytes| bytes.mapped),
             cache: of(|bytes| bytes.cache),
             adapters: of(|bytes| bytes.adapters),
             workspace: of(|bytes| bytes.workspace),
-            cache_used: held
-                .iter()
-                .filter_map(|entry| entry.lane())
-                .map(|lane| lane.cache_bytes())
-                .sum(),
+            cache_used: of_lanes(LaneHandle::cache_bytes),
+            cache_kept: of_lanes(LaneHandle::kept_bytes),
             baseline: state.baseline.bytes(),
             baseline_growth: state.baseline.growth(),
             baseline_growth_limit: self.0.settings.baseline_growth_limit,
@@ -325,7 +330,12 @@ impl Residencies {
     }
 
     pub fn set_budget(&self, bytes: u64) {
-        self.lock().budget = bytes;
+        let mut state = self.lock();
+        state.budget = bytes;
+        if state.charged() > bytes {
+            state.let_go();
+        }
+        drop(state);
         self.0.journal.append(Record::Budget { bytes, flag: self.0.settings.budget });
         self.notify();
     }
@@ -362,6 +372,8 @@ pub struct Accounts {
     pub workspace: u64,
     /// Keys and values that are there.
     pub cache_used: u64,
+    /// Of these: what is only kept in case another text begins alike.
+    pub cache_kept: u64,
     /// What the idle worker used after its last full unload.
     pub baseline: Option<u64>,
     pub baseline_growth: u64,

@@ -168,6 +168,8 @@ fn gauges(shared: &Shared) -> Gauges {
         evictions: counters.evictions().into_iter().collect(),
         age_at_eviction_seconds: Some(counters.ages.message()),
         batch_size: Some(counters.batches.message()),
+        prefix_hits: counters.prefix_hits.load(Ordering::Relaxed),
+        prefix_tokens: counters.prefix_tokens.load(Ordering::Relaxed),
     }
 }
 

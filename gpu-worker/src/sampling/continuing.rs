@@ -5,7 +5,7 @@ use proto::TextGenerationOptions;
 use super::{
     BeamOptions, Constraints, InvalidOption, SamplingOptions,
     decoding::{MAX_BEAMS, early_stopping},
-    options::{either, invalid},
+    options::{either, invalid, owner_of_stop},
 };
 use crate::text::DecodingConfig;
 
@@ -80,15 +80,15 @@ fn beams(
         return Ok(None);
     }
     let excluded = [
-        ("do_sample", options.do_sample),
-        ("stop", !options.stop.is_empty()),
-        ("logprobs", options.logprobs.is_some()),
-        ("frequency_penalty", options.frequency_penalty != 0.0),
-        ("presence_penalty", options.presence_penalty != 0.0),
+        ("options.do_sample", options.do_sample),
+        (owner_of_stop(&asked.stop), !options.stop.is_empty()),
+        ("options.logprobs", options.logprobs.is_some()),
+        ("options.frequency_penalty", options.frequency_penalty != 0.0),
+        ("options.presence_penalty", options.presence_penalty != 0.0),
     ];
-    if let Some((name, _)) = excluded.into_iter().find(|(_, is_asked)| *is_asked) {
+    if let Some((field, _)) = excluded.into_iter().find(|(_, is_asked)| *is_asked) {
         let message = format!("cannot be used with {num_beams} beams; set num_beams to 1");
-        return Err(invalid(format!("options.{name}"), message));
+        return Err(invalid(field, message));
     }
     if options.n > num_beams {
         return Err(invalid("options.n", format!("must be at most num_beams, {num_beams}")));

@@ -4,7 +4,7 @@ use proto::{EarlyStoppingMode, Seq2SeqOptions, TextGenerationOptions};
 
 use super::{
     BeamOptions, Constraints, EarlyStopping, InvalidOption, SamplingOptions,
-    options::{either, invalid},
+    options::{either, invalid, owner_of_stop},
 };
 use crate::text::{DecodingConfig, GenerationConfig, StopRule};
 
@@ -51,7 +51,7 @@ impl Decoding {
         }
         if num_beams > 1 && !sampling.stop.is_empty() {
             let message = format!("cannot be used with {num_beams} beams; set num_beams to 1");
-            return Err(invalid("options.stop", message));
+            return Err(invalid(owner_of_stop(&options.stop), message));
         }
         let most = match (num_beams, sampling.do_sample) {
             (1, true) => MAX_BEAMS,
@@ -143,7 +143,12 @@ fn sampling(
         stop: options.stop.clone(),
         ..TextGenerationOptions::default()
     };
-    let model = GenerationConfig { max_new_tokens: None, min_new_tokens: None, ..model.clone() };
+    let model = GenerationConfig {
+        max_new_tokens: None,
+        min_new_tokens: None,
+        max_length: None,
+        ..model.clone()
+    };
     SamplingOptions::resolve(&asked, &model)
 }
 

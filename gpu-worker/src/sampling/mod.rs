@@ -6,6 +6,7 @@ mod continuing;
 mod cutoff;
 mod decoding;
 mod filter;
+mod lengths;
 mod options;
 mod sampler;
 mod top;

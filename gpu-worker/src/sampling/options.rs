@@ -2,6 +2,7 @@
 
 use proto::TextGenerationOptions;
 
+use super::lengths;
 use crate::text::GenerationConfig;
 
 const DEFAULT_MAX_NEW_TOKENS: u32 = 256;
@@ -9,6 +10,7 @@ const DEFAULT_TOP_K: u32 = 50;
 const MAX_LOGPROBS: u32 = 20;
 const MAX_CHOICES: u32 = 16;
 const MAX_STOP_STRINGS: usize = 16;
+const MODELS_STOP: &str = "generation_config.stop_strings";
 
 /// An option that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +24,7 @@ pub struct InvalidOption {
 /// How to generate; every value is in its range.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplingOptions {
-    /// At least 1. The model's context is not known here.
+    /// At least 1. Neither the prompt nor the model's context is known here.
     pub max_new_tokens: u32,
     /// At most `max_new_tokens`.
     pub min_new_tokens: u32,
@@ -50,6 +52,8 @@ pub struct SamplingOptions {
     pub seed: Option<u64>,
     pub return_full_text: bool,
     pub truncate: bool,
+    /// Whether keys and values of earlier texts are taken over, and those of this one kept.
+    pub cache: bool,
     /// Tokens that end the text.
     pub eos_token_ids: Vec<u32>,
 }
@@ -61,9 +65,13 @@ impl SamplingOptions {
         options: &TextGenerationOptions,
         model: &GenerationConfig,
     ) -> Result<Self, InvalidOption> {
-        let max_new_tokens = either("max_new_tokens", options.max_new_tokens, model.max_new_tokens)
-            .or(DEFAULT_MAX_NEW_TOKENS)
-            .check("must be at least 1", |&count| count >= 1)?;
+        let max_new_tokens = match lengths::of_whole_text(options, model) {
+            // The prompt counts, which is not known yet.
+            Some(length) => either("max_length", None, Some(length)),
+            None => either("max_new_tokens", options.max_new_tokens, model.max_new_tokens),
+        }
+        .or(DEFAULT_MAX_NEW_TOKENS)
+        .check("must be at least 1", |&count| count >= 1)?;
         let min_new_tokens = either("min_new_tokens", options.min_new_tokens, model.min_new_tokens)
             .or(0)
             .check(format!("must be at most max_new_tokens, {max_new_tokens}"), |&count| {
@@ -85,8 +93,10 @@ impl SamplingOptions {
                 format!("must be at most {MAX_STOP_STRINGS} strings"),
             ));
         }
-        if let Some(idx) = options.stop.iter().position(String::is_empty) {
-            return Err(invalid(format!("options.stop[{idx}]"), "must not be empty"));
+        let stop = if options.stop.is_empty() { &model.stop_strings } else { &options.stop };
+        if let Some(idx) = stop.iter().position(String::is_empty) {
+            let owner = owner_of_stop(&options.stop);
+            return Err(invalid(format!("{owner}[{idx}]"), "must not be empty"));
         }
         let penalty = |name, value| {
             either(name, value, None)
@@ -126,7 +136,7 @@ impl SamplingOptions {
             })?,
             frequency_penalty: penalty("frequency_penalty", options.frequency_penalty)?,
             presence_penalty: penalty("presence_penalty", options.presence_penalty)?,
-            stop: options.stop.clone(),
+            stop: stop.clone(),
             logprobs: options
                 .logprobs
                 .map(|n| {
@@ -142,25 +152,9 @@ impl SamplingOptions {
             seed: options.seed,
             return_full_text: options.return_full_text.unwrap_or(false),
             truncate: options.truncate.unwrap_or(false),
+            cache: options.cache.unwrap_or(true),
             eos_token_ids: model.eos_token_ids.clone(),
         })
-    }
-}
-
-impl SamplingOptions {
-    /// Follows the model's `min_length`, which counts the prompt too, where the request does not say how much to write.
-    #[must_use]
-    pub fn after_prompt(
-        mut self,
-        asked: &TextGenerationOptions,
-        model: &GenerationConfig,
-        prompt_tokens: usize,
-    ) -> Self {
-        if let (None, Some(length)) = (asked.min_new_tokens, model.min_length) {
-            let left = length.saturating_sub(u32::try_from(prompt_tokens).unwrap_or(u32::MAX));
-            self.min_new_tokens = self.min_new_tokens.max(left).min(self.max_new_tokens);
-        }
-        self
     }
 }
 
@@ -208,6 +202,11 @@ impl<T> Origin<T> {
             Err(invalid(format!("{}.{}", self.owner, self.name), message))
         }
     }
+}
+
+/// Who asked for the strings that end the text, as an error names it.
+pub(super) fn owner_of_stop(asked: &[String]) -> &'static str {
+    if asked.is_empty() { MODELS_STOP } else { "options.stop" }
 }
 
 pub(super) fn invalid(field: impl Into<String>, message: impl Into<String>) -> InvalidOption {
@@ -261,22 +260,25 @@ mod tests {
         let error =
             SamplingOptions::resolve(&TextGenerationOptions::default(), &model).unwrap_err();
         assert_eq!(error.field, "generation_config.top_p");
+        let stop_strings = vec!["a".to_owned(), String::new()];
+        let model = GenerationConfig { stop_strings, ..GenerationConfig::default() };
+        let error =
+            SamplingOptions::resolve(&TextGenerationOptions::default(), &model).unwrap_err();
+        assert_eq!(error.field, "generation_config.stop_strings[1]");
     }
 
     #[test]
-    fn the_models_least_length_counts_the_prompt_and_yields_to_the_request() {
-        let model = GenerationConfig { min_length: Some(10), ..GenerationConfig::default() };
-        let least = |min_new_tokens, prompt_tokens| {
-            let asked = TextGenerationOptions {
-                min_new_tokens,
-                max_new_tokens: Some(6),
-                ..TextGenerationOptions::default()
-            };
-            let options = SamplingOptions::resolve(&asked, &model).unwrap();
-            options.after_prompt(&asked, &model, prompt_tokens).min_new_tokens
+    fn the_models_stop_strings_hold_unless_the_request_has_its_own() {
+        let model = GenerationConfig {
+            stop_strings: vec!["User:".to_owned()],
+            ..GenerationConfig::default()
         };
-        assert_eq!((least(None, 7), least(None, 12), least(None, 1)), (3, 0, 6));
-        assert_eq!(least(Some(2), 7), 2);
+        let stop = |asked: &[&str]| {
+            let stop = asked.iter().map(|&asked| asked.to_owned()).collect();
+            let options = TextGenerationOptions { stop, ..TextGenerationOptions::default() };
+            SamplingOptions::resolve(&options, &model).unwrap().stop
+        };
+        assert_eq!((stop(&[]), stop(&["."])), (vec!["User:".to_owned()], vec![".".to_owned()]));
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub const BATCH_BOUNDS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0,
 pub struct Counters {
     pub requests: AtomicU64,
     pub generated_tokens: AtomicU64,
+    /// Texts that went on from what was kept of earlier ones.
+    pub prefix_hits: AtomicU64,
+    /// Tokens that were not read for that reason.
+    pub prefix_tokens: AtomicU64,
     cancelled: AtomicU64,
     cancel_micros: AtomicU64,
     cancel_micros_max: AtomicU64,
@@ -61,6 +65,8 @@ impl Default for Counters {
         Self {
             requests: AtomicU64::default(),
             generated_tokens: AtomicU64::default(),
+            prefix_hits: AtomicU64::default(),
+            prefix_tokens: AtomicU64::default(),
             cancelled: AtomicU64::default(),
             cancel_micros: AtomicU64::default(),
             cancel_micros_max: AtomicU64::default(),
@@ -106,6 +112,12 @@ impl Counters {
     pub fn late_step(&self, nth: u64) {
         self.late_steps.fetch_add(1, Ordering::Relaxed);
         self.late_steps_max.fetch_max(nth, Ordering::Relaxed);
+    }
+
+    /// Counts a text that goes on from so many tokens of earlier ones.
+    pub fn prefix_hit(&self, tokens: usize) {
+        self.prefix_hits.fetch_add(1, Ordering::Relaxed);
+        self.prefix_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
     }
 
     /// Counts a load that failed with this code.

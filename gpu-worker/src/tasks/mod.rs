@@ -295,10 +295,16 @@ pub trait Pipeline {
     fn abort_all(&mut self, failure: &Failure);
     fn jobs(&self) -> usize;
     fn running(&self) -> usize;
-    /// Bytes of caches in use.
+    /// Bytes of caches that are there.
     fn cache_bytes(&self) -> u64 {
         0
     }
+    /// Of these: what is only kept in case it is of use again.
+    fn kept_bytes(&self) -> u64 {
+        0
+    }
+    /// Lets go of what is only kept.
+    fn let_go(&mut self) {}
 }
 
 /// The pipelines of one residency, with the weights that they share.
@@ -406,5 +412,13 @@ impl Pipelines {
 
     pub fn cache_bytes(&self) -> u64 {
         self.pipelines.iter().map(|pipeline| pipeline.cache_bytes()).sum()
+    }
+
+    pub fn kept_bytes(&self) -> u64 {
+        self.pipelines.iter().map(|pipeline| pipeline.kept_bytes()).sum()
+    }
+
+    pub fn let_go(&mut self) {
+        self.pipelines.iter_mut().for_each(|pipeline| pipeline.let_go());
     }
 }

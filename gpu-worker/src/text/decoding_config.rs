@@ -41,7 +41,7 @@ pub struct DecodingConfig {
 }
 
 /// Fields that change the answer, and the values at which they don't.
-const UNKNOWN: [(&str, &[f64]); 14] = [
+const UNKNOWN: [(&str, &[f64]); 13] = [
     ("constraints", &[]),
     ("diversity_penalty", &[0.0]),
     ("dola_layers", &[]),
@@ -53,7 +53,6 @@ const UNKNOWN: [(&str, &[f64]); 14] = [
     ("num_beam_groups", &[0.0, 1.0]),
     ("penalty_alpha", &[0.0]),
     ("sequence_bias", &[]),
-    ("stop_strings", &[]),
     ("top_h", &[]),
     ("watermarking_config", &[]),
 ];

@@ -34,6 +34,8 @@ pub struct GenerationConfig {
     pub max_length: Option<u32>,
     /// Prompt and generated tokens together.
     pub min_length: Option<u32>,
+    /// Any of these ends the text too.
+    pub stop_strings: Vec<String>,
 }
 
 impl GenerationConfig {
@@ -105,6 +107,9 @@ impl Fields<'_> {
             min_new_tokens: self.count("min_new_tokens")?,
             max_length: self.count("max_length")?,
             min_length: self.count("min_length")?,
+            stop_strings: self
+                .get("stop_strings", "a text or a list of them", texts)?
+                .unwrap_or_default(),
         })
     }
 
@@ -148,9 +153,29 @@ impl Fields<'_> {
     }
 }
 
+fn texts(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::String(one) => Some(vec![one.clone()]),
+        several => several.as_array()?.iter().map(|one| Some(one.as_str()?.to_owned())).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_may_end_at_one_string_or_several() {
+        let read = |text: &str| GenerationConfig::from_files(Some(text), None);
+        for (text, expected) in [
+            (r#"{"stop_strings": "User:"}"#, vec!["User:"]),
+            (r#"{"stop_strings": ["User:", "\n\n"]}"#, vec!["User:", "\n\n"]),
+            (r#"{"stop_strings": null}"#, vec![]),
+        ] {
+            assert_eq!(read(text).unwrap().stop_strings, expected);
+        }
+        assert!(read(r#"{"stop_strings": [7]}"#).is_err());
+    }
 
     #[test]
     fn an_end_may_be_one_id_or_several() {

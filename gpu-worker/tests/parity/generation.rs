@@ -8,7 +8,10 @@ use std::{
 use gpu_worker::{
     models::ModelKind,
     sampling::{Continuing, SamplingOptions},
-    tasks::{Counters, Event, Generate, Job, JobCount, Made, Work, outbox::outbox},
+    tasks::{
+        Counters, Event, Generate, Job, JobCount, Made, Pipelines, Work,
+        outbox::{Inbox, outbox},
+    },
     text::{DecodingConfig, GenerationConfig, Tokenizer},
 };
 use proto::{GeneratedText, TextGenerationOptions};
@@ -27,20 +30,18 @@ pub fn tokenizer() -> Tokenizer {
     Tokenizer::from_files(json.to_string().as_bytes(), None, None).unwrap()
 }
 
-pub fn generate(
-    fixture: &Fixture,
-    prompt: &Tensor,
+/// What a processor makes of a request.
+pub fn work(
+    prompt_ids: Vec<u32>,
     asked: &TextGenerationOptions,
     model: &GenerationConfig,
     decoding: &DecodingConfig,
-) -> Vec<GeneratedText> {
-    let prompt: Vec<i64> = Vec::try_from(prompt).unwrap();
-    let prompt_ids: Vec<u32> = prompt.iter().map(|&id| id as u32).collect();
+) -> Generate {
     let options = SamplingOptions::resolve(asked, model).unwrap();
     let max_new_tokens = options.max_new_tokens as usize;
     let Continuing { constraints, beams } =
         Continuing::resolve(asked, &options, decoding, prompt_ids.len(), max_new_tokens).unwrap();
-    let work = Generate {
+    Generate {
         prompt_ids,
         options,
         constraints,
@@ -48,13 +49,21 @@ pub fn generate(
         seed: 1,
         max_new_tokens,
         tokenizer: tokenizer(),
-    };
-    let (outbox, mut inbox) = outbox(1 << 20);
+    }
+}
+
+/// Hands the work over, and answers where its events come out.
+pub fn admit(
+    pipelines: &mut Pipelines,
+    work: Generate,
+    tenant: &str,
+    counters: &Arc<Counters>,
+) -> Inbox<Event> {
+    let (outbox, inbox) = outbox(1 << 20);
     let now = Instant::now();
-    let mut pipelines = fixture.pipelines(ModelKind::CausalLm);
     pipelines.admit(Job {
         work: Some(Work::Generate(Box::new(work))),
-        tenant: "".into(),
+        tenant: tenant.into(),
         outbox,
         priority: 0,
         arrived: now,
@@ -63,18 +72,26 @@ pub fn generate(
         adapter: None,
         count: JobCount::new(&Arc::new(AtomicUsize::new(0))),
         span: tracing::Span::none(),
-        counters: Arc::new(Counters::default()),
+        counters: Arc::clone(counters),
         late_steps: 0,
         has_ended: false,
     });
-    while !pipelines.is_idle() {
-        for pipeline in pipelines.iter_mut() {
-            if pipeline.prepare_step(Instant::now()).is_some() {
-                pipeline.step();
-            }
+    inbox
+}
+
+pub fn step(pipelines: &mut Pipelines) {
+    for pipeline in pipelines.iter_mut() {
+        if pipeline.prepare_step(Instant::now()).is_some() {
+            pipeline.step();
         }
     }
-    assert_eq!(pipelines.cache_bytes(), 0);
+}
+
+/// The texts that the work ends with, once the pipelines have nothing more to do.
+pub fn texts(pipelines: &mut Pipelines, mut inbox: Inbox<Event>) -> Vec<GeneratedText> {
+    while !pipelines.is_idle() {
+        step(pipelines);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         while let Some(event) = inbox.next().await {
@@ -86,6 +103,24 @@ pub fn generate(
         }
         panic!("the pipeline made nothing");
     })
+}
+
+pub fn generate(
+    fixture: &Fixture,
+    prompt: &Tensor,
+    asked: &TextGenerationOptions,
+    model: &GenerationConfig,
+    decoding: &DecodingConfig,
+) -> Vec<GeneratedText> {
+    let prompt: Vec<i64> = Vec::try_from(prompt).unwrap();
+    let prompt_ids: Vec<u32> = prompt.iter().map(|&id| id as u32).collect();
+    let mut pipelines = fixture.pipelines(ModelKind::CausalLm);
+    let work = work(prompt_ids, asked, model, decoding);
+    let inbox = admit(&mut pipelines, work, "", &Arc::default());
+    let texts = texts(&mut pipelines, inbox);
+    pipelines.let_go();
+    assert_eq!(pipelines.cache_bytes(), 0);
+    texts
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod image;
 mod lora;
 mod painting;
 mod pipeline;
+mod prefixes;
 mod schedulers;
 mod seq2seq;
 mod table;

@@ -136,6 +136,7 @@ async fn numbers_out_of_range_name_their_option() {
         ("n", vec![json!(0), json!(17), json!(-1)]),
         ("logprobs", vec![json!(21), json!(-1)]),
         ("seed", vec![json!(-7), json!(0.5)]),
+        ("cache", vec![json!("no"), json!(0)]),
         ("stop", vec![json!("x"), json!([""]), json!([7]), json!(vec!["a"; 17])]),
     ] {
         for value in values {

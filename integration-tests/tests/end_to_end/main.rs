@@ -9,6 +9,7 @@ mod asking_tables;
 mod bad_input;
 mod bad_models;
 mod cancel;
+mod conversing;
 mod discovery;
 mod drain;
 mod drained;

@@ -68,6 +68,8 @@ function figures(state: RunState, answer: TextAnswer | undefined): Fact[] {
   if (first !== null) facts.push({ name: "First token after", value: formatMilliseconds(first) });
   const promptTokens = answer?.prompt_tokens ?? state.start?.prompt_tokens;
   if (typeof promptTokens === "number") facts.push({ name: "Prompt tokens", value: promptTokens });
+  const kept = answer?.cached_tokens ?? 0;
+  if (kept > 0) facts.push({ name: "Of these, kept of an earlier text", value: kept });
   return facts;
 }
 

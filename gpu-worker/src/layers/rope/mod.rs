@@ -95,6 +95,18 @@ impl RopeParameters {
         }
     }
 
+    /// How positions rotate in a text of `length` tokens: two that begin alike do so alike only in the same regime.
+    /// `None`: as in no text of another length.
+    pub fn regime(&self, length: i64) -> Option<u32> {
+        match self.scaling {
+            Scaling::Dynamic { .. } => (length <= self.max_positions).then_some(0),
+            Scaling::LongRope { original_positions, .. } => {
+                Some(u32::from(length > original_positions))
+            }
+            _ => Some(0),
+        }
+    }
+
     /// How many values of a head turn.
     pub fn rotary_dim(&self, head_dim: i64) -> i64 {
         (head_dim as f64 * self.rotary_share) as i64
@@ -235,6 +247,28 @@ mod tests {
             long.check(8).unwrap_err().to_string(),
             "short_factor = a list of 2 is not supported"
         );
+    }
+
+    #[test]
+    fn texts_of_one_regime_turn_alike() {
+        for config in [
+            "{}",
+            r#"{"rope_scaling": {"type": "linear", "factor": 2}}"#,
+            r#"{"rope_scaling": {"type": "dynamic", "factor": 2}}"#,
+            r#"{"rope_scaling": {"type": "longrope", "short_factor": [1, 1], "long_factor": [2, 4]},
+                "original_max_position_embeddings": 16}"#,
+        ] {
+            let rope = parameters(config).unwrap();
+            for (one, other) in (1..128).zip(2..129) {
+                let alike = rope.inverse_frequencies(4, one) == rope.inverse_frequencies(4, other);
+                let regime = rope.regime(one);
+                assert_eq!(
+                    regime.is_some() && regime == rope.regime(other),
+                    alike,
+                    "{config}, {one}"
+                );
+            }
+        }
     }
 
     #[test]

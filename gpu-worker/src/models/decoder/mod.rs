@@ -162,6 +162,12 @@ impl CausalLm for Decoder {
         self.rereads_beyond
     }
 
+    fn regime(&self, known: i64) -> Option<u32> {
+        // Few ropes have two regimes, none has more.
+        let regimes = self.rotaries.iter().map(|rotary| rotary.regime(known));
+        regimes.zip(0..).try_fold(0, |all, (regime, at)| Some(all | regime? << at))
+    }
+
     fn vocab_size(&self) -> i64 {
         self.vocab_size
     }

@@ -1,8 +1,10 @@
 //! `text-generation`: a prompt or a conversation in, text out, token by token.
 
 mod beams;
+mod cached;
 mod limits;
 mod pipeline;
+mod prefixes;
 mod request;
 mod sequence;
 
@@ -77,7 +79,7 @@ impl Processor for TextGeneration {
         let options = SamplingOptions::resolve(&asked, &self.defaults)?;
         let prompt = self.prompt(inputs.clone().unwrap_or_default())?;
         let prompt_ids = self.fit(self.encode(&prompt)?, &options, prompt.field)?;
-        let options = options.after_prompt(&asked, &self.defaults, prompt_ids.len());
+        let options = options.after_prompt(&asked, &self.defaults, prompt_ids.len())?;
         // Whatever was asked, the answer ends where the model's context does.
         let room = self.context - prompt_ids.len();
         let max_new_tokens = (options.max_new_tokens as usize).min(room);

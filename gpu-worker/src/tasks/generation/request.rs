@@ -26,6 +26,8 @@ pub struct Request {
     pub steps: Duration,
     pub first_token: Option<Duration>,
     pub tokens: usize,
+    /// Tokens of the prompt that did not have to be read.
+    pub cached_tokens: usize,
 }
 
 impl Request {
@@ -37,7 +39,8 @@ impl Request {
     /// Tokens that went through the model for it, roughly: a prompt that was begun counts in full.
     fn had_tokens(&self) -> usize {
         let of_beams = self.beams.as_ref().map_or(0, |beams| beams.written() * self.work.rows());
-        self.work.prompt_ids.len() * self.work.rows() + self.tokens.max(of_beams)
+        let read = self.work.prompt_ids.len() - self.cached_tokens;
+        read * self.work.rows() + self.tokens.max(of_beams)
     }
 
     /// Sequences that it has in the making, or will have once its prompt is read.
@@ -58,7 +61,8 @@ impl Request {
         let sequence = &mut self.sequences[index];
         let event = sequence.next(logits, &self.work)?;
         let known = self.work.prompt_ids.len() + sequence.generated_tokens();
-        if rereads_beyond.is_some_and(|most| known as i64 == most + 1) {
+        let goes_on = sequence.finish.is_none();
+        if goes_on && rereads_beyond.is_some_and(|most| known as i64 == most + 1) {
             sequence.reread();
         }
         self.note_tokens(1);
@@ -71,7 +75,9 @@ impl Request {
     /// Takes the logits after all beams; none of their tokens is certain before the end.
     fn search(&mut self, logits: &mut [f32]) -> Result<(), NextError> {
         let Some(beams) = &mut self.beams else { return Ok(()) };
-        if let Some(texts) = beams.next(logits, &mut self.sequences, &self.work)? {
+        if let Some(texts) =
+            beams.next(logits, &mut self.sequences, &self.work, self.cached_tokens)?
+        {
             let tokens = texts.iter().map(|text| text.generated_tokens as usize).sum();
             self.done = texts.into_iter().map(Some).collect();
             self.note_tokens(tokens);
@@ -95,18 +101,17 @@ impl Request {
         self.job.counters.generated_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
     }
 
-    /// Takes out the answers that are complete.
-    pub fn collect(&mut self) {
+    /// Takes out the sequences that have ended, and notes their answers.
+    pub fn collect(&mut self) -> Vec<Sequence> {
         let prompt_tokens = self.work.prompt_ids.len();
-        let (finished, unfinished) = std::mem::take(&mut self.sequences)
-            .into_iter()
-            .partition(|sequence: &Sequence| sequence.finish.is_some());
-        self.sequences = unfinished;
-        let finished: Vec<Sequence> = finished;
-        for sequence in finished {
-            let choice = sequence.choice() as usize;
-            self.done[choice] = Some(sequence.into_text(prompt_tokens));
+        let mut ended: Vec<Sequence> =
+            self.sequences.extract_if(.., |sequence| sequence.finish.is_some()).collect();
+        for sequence in &mut ended {
+            if let Some(text) = sequence.take_text(prompt_tokens, self.cached_tokens) {
+                self.done[sequence.choice() as usize] = Some(text);
+            }
         }
+        ended
     }
 
     /// Ends it with all its answers.

@@ -1,7 +1,10 @@
 //! One answer in the making: its tokens, its place in the cache, its text so far.
 
+use std::rc::Rc;
+
 use proto::{GeneratedText, TokenEvent, TokenLogprob, TopToken};
 
+use super::cached::Cached;
 use crate::{
     layers::KvSlot,
     sampling::{History, Sampled, Sampler, SamplingError},
@@ -30,8 +33,9 @@ impl Finish {
 
 pub struct Sequence {
     slot: KvSlot,
-    /// Tokens whose keys and values are in the cache.
-    cached: usize,
+    cached: Cached,
+    /// The slot that what is cached has to be copied from first.
+    source: Option<Rc<KvSlot>>,
     generated: Vec<u32>,
     /// `None` for a beam, whose tokens are chosen together with those of the others.
     writing: Option<Box<Writing>>,
@@ -70,30 +74,52 @@ impl Sequence {
             text: String::new(),
             logprobs: Vec::new(),
         };
-        Ok(Self { writing: Some(Box::new(writing)), choice, ..Self::beam(slot, 0, Vec::new()) })
+        let beam = Self::beam(slot, Cached::default(), Vec::new());
+        Ok(Self { writing: Some(Box::new(writing)), choice, ..beam })
     }
 
     /// A beam that has written these tokens; `cached` counts the prompt too.
-    pub fn beam(slot: KvSlot, cached: usize, generated: Vec<u32>) -> Self {
-        Self { slot, cached, generated, writing: None, choice: 0, finish: None }
+    pub fn beam(slot: KvSlot, cached: Cached, generated: Vec<u32>) -> Self {
+        Self { slot, cached, source: None, generated, writing: None, choice: 0, finish: None }
+    }
+
+    /// The same, but it goes on from what is cached: in its slot already, or to be copied from `source`.
+    #[must_use]
+    pub fn going_on(self, cached: Cached, source: Option<Rc<KvSlot>>) -> Self {
+        Self { cached, source, ..self }
+    }
+
+    /// Copies what it goes on from; a part of its first step.
+    pub fn take_over(&mut self) {
+        if let Some(source) = self.source.take() {
+            self.slot.copy_from(&source, self.cached.tokens() as i64);
+        }
     }
 
     pub fn into_slot(self) -> KvSlot {
         self.slot
     }
 
+    /// What another text could go on from: the tokens, the regime in which they were read, and where they are.
+    pub fn into_prefix(self, prompt: &[u32]) -> Option<(Vec<u32>, u32, KvSlot)> {
+        let (tokens, regime) = self.cached.reusable().filter(|_| self.source.is_none())?;
+        let ids = prompt.iter().chain(&self.generated).copied().take(tokens).collect();
+        Some((ids, regime, self.slot))
+    }
+
     pub fn slot(&self) -> &KvSlot {
         &self.slot
     }
 
-    pub fn cached(&self) -> usize {
+    pub fn cached(&self) -> Cached {
         self.cached
     }
 
     /// The tokens that the model has not seen yet, at most `limit` of them.
     pub fn unseen<'a>(&'a self, prompt: &'a [u32], limit: usize) -> &'a [u32] {
-        let rest = match self.cached.checked_sub(prompt.len()) {
-            None => &prompt[self.cached..],
+        let cached = self.cached.tokens();
+        let rest = match cached.checked_sub(prompt.len()) {
+            None => &prompt[cached..],
             Some(seen) => &self.generated[seen..],
         };
         &rest[..rest.len().min(limit)]
@@ -101,17 +127,18 @@ impl Sequence {
 
     /// True while the prompt is not wholly in the cache, or tokens that were generated are not in it any more.
     pub fn is_prefilling(&self, prompt: &[u32]) -> bool {
-        self.cached < prompt.len() || self.cached + 1 < prompt.len() + self.generated.len()
+        let cached = self.cached.tokens();
+        cached < prompt.len() || cached + 1 < prompt.len() + self.generated.len()
     }
 
     /// Forgets what is in the cache, so that all of it is read again.
     pub fn reread(&mut self) {
-        self.cached = 0;
+        self.cached = Cached::default();
     }
 
-    /// Notes that `tokens` more are in the cache.
-    pub fn advance(&mut self, tokens: usize) {
-        self.cached += tokens;
+    /// Notes that `tokens` more are in the cache, which were computed in this regime.
+    pub fn advance(&mut self, tokens: usize, regime: Option<u32>) {
+        self.cached.advance(tokens, regime);
     }
 
     /// Chooses the next token from one row of logits; its event, unless it only ended the text.
@@ -165,17 +192,21 @@ impl Sequence {
         self.generated.len()
     }
 
-    /// The finished answer; its room in the cache is free from here on.
-    pub fn into_text(self, prompt_tokens: usize) -> GeneratedText {
-        let (text, logprobs) =
-            self.writing.map(|writing| (writing.text, writing.logprobs)).unwrap_or_default();
-        GeneratedText {
+    /// Takes the finished answer out; a beam has none of its own. `cached_tokens` of the prompt were not read for it.
+    pub fn take_text(
+        &mut self,
+        prompt_tokens: usize,
+        cached_tokens: usize,
+    ) -> Option<GeneratedText> {
+        let Writing { text, logprobs, .. } = *self.writing.take()?;
+        Some(GeneratedText {
             text,
             finish_reason: self.finish.map_or("", Finish::name).to_owned(),
             prompt_tokens: prompt_tokens as u32,
+            cached_tokens: Some(cached_tokens as u32),
             generated_tokens: self.generated.len() as u32,
             logprobs,
-        }
+        })
     }
 }
 

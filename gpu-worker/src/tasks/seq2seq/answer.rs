@@ -109,6 +109,7 @@ impl Answer {
             text: std::mem::take(&mut self.text),
             finish_reason: self.finish.unwrap_or_default().to_owned(),
             prompt_tokens: source_tokens as u32,
+            cached_tokens: None,
             generated_tokens: self.generated_tokens() as u32,
             logprobs: Vec::new(),
         }

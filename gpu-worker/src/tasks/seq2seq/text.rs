@@ -133,6 +133,7 @@ fn beam_texts(
             text: work.tokenizer.decode(&target.ids, true)?,
             finish_reason: if is_end { "stop" } else { "length" }.to_owned(),
             prompt_tokens: source_tokens as u32,
+            cached_tokens: None,
             generated_tokens: target.ids.len() as u32,
             logprobs: Vec::new(),
         })

@@ -3,6 +3,8 @@
 //! Every step takes one token of each running answer and a bounded piece of the prompts that are still being read.
 //! Requests join between steps as soon as the cache has room for what they may need at most, and leave between steps.
 
+mod starting;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -11,26 +13,22 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    beams::Beams,
     limits::refusal,
+    prefixes::Prefixes,
     request::{Request, charged_tokens},
-    sequence::Sequence,
 };
 use crate::{
     failure::{Code, Failure},
     layers::{KvArena, KvSlot, Segment, Step},
     models::CausalLm,
     tasks::{
-        Adapters, Ask, Event, Generate, Job, Pipeline, StepShape, Work,
+        Adapters, Ask, Generate, Job, Pipeline, StepShape, Work,
         fair_queue::{Entry, FairQueue},
     },
-    text::TextError,
 };
 
 /// Prompt tokens of one step: no step is longer than this costs.
 const PREFILL_TOKENS: usize = 512;
-/// Answers that run at the same time.
-const MAX_SEQUENCES: usize = 64;
 /// A reader that takes nothing for this long loses its request.
 const SLOW_READER: Duration = Duration::from_secs(60);
 
@@ -39,6 +37,8 @@ pub struct GenerationPipeline {
     device: Device,
     arena: KvArena,
     adapters: Adapters,
+    /// Texts that have ended. Their room is there for whoever needs it.
+    prefixes: Prefixes<KvSlot>,
     /// Charged in tokens.
     waiting: FairQueue<(Job, Box<Generate>)>,
     running: Vec<Request>,
@@ -67,6 +67,7 @@ impl GenerationPipeline {
             device,
             arena,
             adapters,
+            prefixes: Prefixes::default(),
             waiting: FairQueue::new(),
             running: Vec::new(),
             stepping: Vec::new(),
@@ -77,7 +78,11 @@ impl GenerationPipeline {
         self.waiting.retain(|(job, _)| !job.is_abandoned(now));
         let gone: Vec<Request> =
             self.running.extract_if(.., |request| request.job.is_abandoned(now)).collect();
-        gone.into_iter().for_each(|request| self.refund(&request, now));
+        for mut request in gone {
+            self.refund(&request, now);
+            let sequences = std::mem::take(&mut request.sequences);
+            self.keep(&request, sequences);
+        }
         let slow = |request: &Request| {
             request.job.outbox.full_for().is_some_and(|time| time > SLOW_READER)
         };
@@ -99,60 +104,6 @@ impl GenerationPipeline {
         self.stepping = (0..self.running.len())
             .filter(|&at| self.running[at].job.outbox.full_for().is_none())
             .collect();
-    }
-
-    /// Starts what waits, in turns as [`FairQueue`] says, while the cache has room.
-    fn start_waiting(&mut self, now: Instant) {
-        while let Some(at) = self.waiting.next(now) {
-            let Some((_, work)) = self.waiting.get(at) else { return };
-            let rows = work.rows();
-            let sequences: usize = self.running.iter().map(Request::rows).sum();
-            if sequences > 0 && sequences + rows > MAX_SEQUENCES {
-                return;
-            }
-            let tokens = (work.prompt_ids.len() + work.max_new_tokens) as i64;
-            let slots: Option<Vec<KvSlot>> =
-                (0..rows).map(|_| self.arena.reserve(tokens)).collect();
-            let Some(slots) = slots else {
-                if self.running.is_empty() {
-                    self.refuse_for_room(at);
-                    continue;
-                }
-                return;
-            };
-            let Some((job, work)) = self.waiting.take(at, now) else { return };
-            let (beams, sequences) = match opened(&work, slots) {
-                Ok(opened) => opened,
-                Err(error) => {
-                    job.fail(error.into());
-                    continue;
-                }
-            };
-            job.outbox.push(Event::Started);
-            self.running.push(Request {
-                done: vec![None; work.options.n as usize],
-                job,
-                work,
-                sequences,
-                beams,
-                started: now,
-                steps: Duration::ZERO,
-                first_token: None,
-                tokens: 0,
-            });
-        }
-    }
-
-    /// `n` answers together that do not even fit into an empty cache.
-    fn refuse_for_room(&mut self, at: usize) {
-        let Some((job, work)) = self.waiting.remove(at) else { return };
-        let message = format!(
-            "{} answers of this length do not fit into the model's cache together",
-            work.rows()
-        );
-        let field = if work.beams.is_some() { "options.num_beams" } else { "options.n" };
-        let limit = self.arena.max_tokens() as u64;
-        job.fail(Failure::new(Code::InputTooLong, message).at(field).number("limit", limit));
     }
 
     /// What each sequence contributes to the next step: one token, or a piece of what it has to read first.
@@ -187,7 +138,7 @@ impl GenerationPipeline {
             ids.extend(unseen.iter().map(|&id| i64::from(id)));
             segments.push(Segment {
                 slot: sequence.slot(),
-                cached: sequence.cached() as i64,
+                cached: sequence.cached().tokens() as i64,
                 tokens: part.tokens as i64,
             });
             let known = request.work.prompt_ids.len() + sequence.generated_tokens();
@@ -255,31 +206,14 @@ impl GenerationPipeline {
                 request.job.fail(failure);
                 continue;
             }
-            request.collect();
+            let ended = request.collect();
+            self.keep(&request, ended);
             if request.sequences.is_empty() {
                 self.refund(&request, Instant::now());
                 request.complete();
             } else {
                 self.running.push(request);
             }
-        }
-    }
-}
-
-/// The sequences of a request that starts, and the search that they are the beams of, if they are.
-fn opened(
-    work: &Generate,
-    slots: Vec<KvSlot>,
-) -> Result<(Option<Beams>, Vec<Sequence>), TextError> {
-    match &work.beams {
-        Some(options) => {
-            let (beams, first) = Beams::new(options, work, slots);
-            Ok((Some(beams), first))
-        }
-        None => {
-            let sequences =
-                slots.into_iter().zip(0..).map(|(slot, choice)| Sequence::new(work, choice, slot));
-            Ok((None, sequences.collect::<Result<_, _>>()?))
         }
     }
 }
@@ -344,14 +278,20 @@ impl Pipeline for GenerationPipeline {
             let request = &self.running[part.request];
             let sequence = &request.sequences[part.sequence];
             let all = request.work.prompt_ids.len() + sequence.generated_tokens();
-            if sequence.cached() + part.tokens == all {
+            if sequence.cached().tokens() + part.tokens == all {
                 wanted.push(end - 1);
                 chosen.push((part.request, part.sequence));
             }
         }
+        for part in &parts {
+            self.running[part.request].sequences[part.sequence].take_over();
+        }
         let logits = self.forward(&parts, &wanted);
         for part in &parts {
-            self.running[part.request].sequences[part.sequence].advance(part.tokens);
+            let request = &mut self.running[part.request];
+            let sequence = &mut request.sequences[part.sequence];
+            let known = request.work.prompt_ids.len() + sequence.generated_tokens();
+            sequence.advance(part.tokens, self.model.regime(known as i64));
         }
         self.note_step();
         self.choose(&chosen, logits, begin.elapsed());
@@ -362,6 +302,9 @@ impl Pipeline for GenerationPipeline {
         self.note_step();
         let mut stepping = std::mem::take(&mut self.stepping);
         stepping.sort_unstable();
+        if failure.code == Code::OutOfMemory {
+            self.prefixes.clear();
+        }
         for at in stepping.into_iter().rev() {
             self.running.swap_remove(at).job.fail(failure.clone());
         }
@@ -374,6 +317,7 @@ impl Pipeline for GenerationPipeline {
         for request in std::mem::take(&mut self.running) {
             request.job.fail(failure.clone());
         }
+        self.prefixes.clear();
     }
 
     fn jobs(&self) -> usize {
@@ -386,5 +330,13 @@ impl Pipeline for GenerationPipeline {
 
     fn cache_bytes(&self) -> u64 {
         self.arena.bytes_used()
+    }
+
+    fn kept_bytes(&self) -> u64 {
+        self.arena.bytes_of(self.prefixes.held().map(KvSlot::tokens).sum())
+    }
+
+    fn let_go(&mut self) {
+        self.prefixes.clear();
     }
 }

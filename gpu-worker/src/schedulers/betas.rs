@@ -12,6 +12,7 @@ pub(super) enum BetaSchedule {
     Linear,
     ScaledLinear,
     Cosine,
+    Exponential,
     Laplace,
     Sigmoid,
 }
@@ -111,6 +112,7 @@ impl BetaSchedule {
             Self::Cosine => of_alpha_bar(n, |t| {
                 ((t + 0.008) / 1.008 * std::f64::consts::PI / 2.0).cos().powi(2)
             }),
+            Self::Exponential => of_alpha_bar(n, |t| (t * -12.0).exp()),
             Self::Laplace => of_alpha_bar(n, |t| {
                 let lambda = -0.5 * (0.5 - t).signum() * (1.0 - 2.0 * (0.5 - t).abs() + 1e-6).ln();
                 let snr = lambda.exp();

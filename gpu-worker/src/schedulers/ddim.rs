@@ -5,22 +5,21 @@
 use tch::Tensor;
 
 use super::{
-    Class, Fields, Noise, Request, Scheduler, SchedulerError, Start,
+    Class, Family, Fields, Noise, Request, Scheduler, SchedulerError, Start,
     betas::{Betas, n_train_timesteps},
     limits::Limits,
-    noising,
+    path::Path,
     prediction::{EPSILON, Prediction, SAMPLE, VELOCITY, root},
     spacing::{self, Spacing},
 };
 
-pub(super) const DDIM: Class = Class { name: "DDIMScheduler", load };
+pub(super) const DDIM: Class = Class { name: "DDIMScheduler", family: Family::Diffusion, load };
 
 fn load(fields: &Fields) -> Result<Start, SchedulerError> {
     let config = Config::read(fields)?;
     Ok(Box::new(move |request| Ok(Box::new(Ddim::start(&config, request)?))))
 }
 
-#[derive(Clone)]
 struct Config {
     n_train_timesteps: usize,
     alphas_cumprod: Vec<f32>,
@@ -50,11 +49,11 @@ impl Config {
 }
 
 struct Ddim {
-    config: Config,
-    timesteps: Vec<f64>,
+    path: Path,
+    /// After each step.
+    next_alphas: Vec<f32>,
+    limits: Limits,
     eta: f64,
-    /// How far a step leads, in timesteps of training.
-    stride: usize,
 }
 
 impl Ddim {
@@ -62,46 +61,23 @@ impl Ddim {
         let n_train = config.n_train_timesteps;
         let timesteps =
             spacing::whole(config.spacing, &request.steps, n_train, config.steps_offset)?;
+        let stride = n_train / request.steps.count(n_train)?;
+        let next_alpha = |timestep: &usize| match timestep.checked_sub(stride) {
+            Some(next) => config.alphas_cumprod[next],
+            None => config.final_alpha,
+        };
         Ok(Self {
-            config: config.clone(),
-            stride: n_train / request.steps.count(n_train)?,
-            timesteps: timesteps.into_iter().map(|timestep| timestep as f64).collect(),
+            next_alphas: timesteps.iter().map(next_alpha).collect(),
+            path: Path::at_alphas(&timesteps, &config.alphas_cumprod, config.prediction),
+            limits: config.limits,
             eta: request.eta,
         })
-    }
-
-    fn alpha(&self, index: usize) -> f32 {
-        self.config.alphas_cumprod[self.timesteps[index] as usize]
-    }
-
-    fn next_alpha(&self, index: usize) -> f32 {
-        match (self.timesteps[index] as usize).checked_sub(self.stride) {
-            Some(timestep) => self.config.alphas_cumprod[timestep],
-            None => self.config.final_alpha,
-        }
-    }
-
-    fn noise_in(&self, output: &Tensor, sample: &Tensor, alpha: f32) -> Tensor {
-        let (alpha, beta) = (root(alpha), root(1.0 - alpha));
-        match self.config.prediction {
-            Prediction::Sample => (sample - output * alpha) / beta,
-            Prediction::Velocity => output * alpha + sample * beta,
-            Prediction::Epsilon => output.shallow_clone(),
-        }
     }
 }
 
 impl Scheduler for Ddim {
-    fn timesteps(&self) -> &[f64] {
-        &self.timesteps
-    }
-
-    fn add_noise(&self, original: &Tensor, noise: &Tensor, index: usize) -> Tensor {
-        noising::at_alpha(original, noise, self.alpha(index))
-    }
-
-    fn denoised(&self, output: &Tensor, index: usize, sample: &Tensor) -> Tensor {
-        self.config.prediction.original_at_alpha(output, sample, self.alpha(index))
+    fn path(&self) -> &Path {
+        &self.path
     }
 
     fn step(
@@ -111,10 +87,10 @@ impl Scheduler for Ddim {
         sample: &Tensor,
         noise: &mut Noise,
     ) -> Tensor {
-        let (alpha, next_alpha) = (self.alpha(index), self.next_alpha(index));
-        let original = self.config.limits.apply(self.denoised(output, index, sample));
+        let (alpha, next_alpha) = (self.path.level(index), self.next_alphas[index]);
+        let original = self.limits.apply(self.denoised(output, index, sample));
         // The noise is that of the output, though the sample may have been cut.
-        let epsilon = self.noise_in(output, sample, alpha);
+        let epsilon = self.path.prediction.noise(output, sample, self.path.share(index));
         let variance = ((1.0 - next_alpha) / (1.0 - alpha)) * (1.0 - alpha / next_alpha);
         let deviation = self.eta as f32 * variance.sqrt();
         let direction = epsilon * root(1.0 - next_alpha - deviation * deviation);

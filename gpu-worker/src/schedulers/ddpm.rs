@@ -5,15 +5,15 @@
 use tch::Tensor;
 
 use super::{
-    Class, Fields, Noise, Request, Scheduler, SchedulerError, Start, Steps,
+    Class, Family, Fields, Noise, Request, Scheduler, SchedulerError, Start, Steps,
     betas::{BetaSchedule, Betas, n_train_timesteps},
     limits::Limits,
-    noising,
+    path::Path,
     prediction::{EPSILON, Prediction, SAMPLE, VELOCITY},
     spacing::{self, Spacing},
 };
 
-pub(super) const DDPM: Class = Class { name: "DDPMScheduler", load };
+pub(super) const DDPM: Class = Class { name: "DDPMScheduler", family: Family::Diffusion, load };
 
 const BETAS: Betas = Betas {
     schedules: &[
@@ -31,7 +31,6 @@ fn load(fields: &Fields) -> Result<Start, SchedulerError> {
     Ok(Box::new(move |request| Ok(Box::new(Ddpm::start(&config, request)?))))
 }
 
-#[derive(Clone)]
 struct Config {
     n_train_timesteps: usize,
     alphas_cumprod: Vec<f32>,
@@ -71,8 +70,9 @@ impl Config {
 }
 
 struct Ddpm {
-    config: Config,
-    timesteps: Vec<f64>,
+    path: Path,
+    variance: Variance,
+    limits: Limits,
 }
 
 impl Ddpm {
@@ -82,38 +82,29 @@ impl Ddpm {
             Steps::Timesteps(own) => spacing::own_timesteps(own, n_train)?,
             steps => spacing::whole(config.spacing, steps, n_train, config.steps_offset)?,
         };
-        let timesteps = timesteps.into_iter().map(|timestep| timestep as f64).collect();
-        Ok(Self { config: config.clone(), timesteps })
+        Ok(Self {
+            path: Path::at_alphas(&timesteps, &config.alphas_cumprod, config.prediction),
+            variance: config.variance,
+            limits: config.limits,
+        })
     }
+}
 
-    /// 1 after the last step.
-    fn alpha(&self, index: usize) -> f32 {
-        let timestep = self.timesteps.get(index);
-        timestep.map_or(1.0, |&timestep| self.config.alphas_cumprod[timestep as usize])
-    }
-
-    fn deviation(&self, alpha: f32, next_alpha: f32) -> f32 {
+impl Variance {
+    fn deviation(self, alpha: f32, next_alpha: f32) -> f32 {
         let beta = 1.0 - alpha / next_alpha;
         let variance = ((1.0 - next_alpha) / (1.0 - alpha) * beta).max(1e-20);
-        match self.config.variance {
-            Variance::FixedSmall => variance.sqrt(),
-            Variance::FixedSmallLog => (0.5 * variance.ln()).exp(),
-            Variance::FixedLarge => beta.sqrt(),
+        match self {
+            Self::FixedSmall => variance.sqrt(),
+            Self::FixedSmallLog => (0.5 * variance.ln()).exp(),
+            Self::FixedLarge => beta.sqrt(),
         }
     }
 }
 
 impl Scheduler for Ddpm {
-    fn timesteps(&self) -> &[f64] {
-        &self.timesteps
-    }
-
-    fn add_noise(&self, original: &Tensor, noise: &Tensor, index: usize) -> Tensor {
-        noising::at_alpha(original, noise, self.alpha(index))
-    }
-
-    fn denoised(&self, output: &Tensor, index: usize, sample: &Tensor) -> Tensor {
-        self.config.prediction.original_at_alpha(output, sample, self.alpha(index))
+    fn path(&self) -> &Path {
+        &self.path
     }
 
     fn step(
@@ -123,16 +114,18 @@ impl Scheduler for Ddpm {
         sample: &Tensor,
         noise: &mut Noise,
     ) -> Tensor {
-        let (alpha, next_alpha) = (self.alpha(index), self.alpha(index + 1));
+        let is_last = index + 1 == self.path.timesteps.len();
+        let alpha = self.path.level(index);
+        let next_alpha = if is_last { 1.0 } else { self.path.level(index + 1) };
         let (beta, next_beta) = (1.0 - alpha, 1.0 - next_alpha);
         let step_alpha = alpha / next_alpha;
-        let original = self.config.limits.apply(self.denoised(output, index, sample));
+        let original = self.limits.apply(self.denoised(output, index, sample));
         let of_original = next_alpha.sqrt() * (1.0 - step_alpha) / beta;
         let of_sample = step_alpha.sqrt() * next_beta / beta;
         let next = original * f64::from(of_original) + sample * f64::from(of_sample);
         // Timestep 0 is the only one without noise, which need not be the last.
-        if self.timesteps[index] > 0.0 {
-            let deviation = self.deviation(alpha, next_alpha);
+        if self.path.timesteps[index] > 0.0 {
+            let deviation = self.variance.deviation(alpha, next_alpha);
             return next + noise(&output.size(), output.kind()) * f64::from(deviation);
         }
         next

@@ -20,6 +20,12 @@ pub enum SchedulerError {
     TooManySteps { steps: usize, limit: usize },
     #[error("{steps} steps are fewer than the {limit} that this scheduler needs")]
     TooFewSteps { steps: usize, limit: usize },
+    #[error("with {steps} steps, two of them would be at the same level of noise")]
+    StepsCoincide { steps: usize },
+    #[error("the scheduler shifts time by the picture's size, which it was not told")]
+    NoShift,
+    #[error("scheduler {choice:?} cannot take the place of this model's {class}; those that can are {}", choices.join(", "))]
+    NotCompatible { choice: String, class: &'static str, choices: Vec<&'static str> },
     #[error("this scheduler takes no {given} of the request's own")]
     OwnSchedule { given: &'static str },
     #[error("{given} must fall from step to step, within the {n_train} timesteps of training")]
@@ -27,27 +33,32 @@ pub enum SchedulerError {
 }
 
 impl SchedulerError {
-    fn is_the_requests(&self) -> bool {
+    /// The option of the request that is at fault; none where the model's config is.
+    fn option(&self) -> Option<&'static str> {
         match self {
             Self::NotAnObject
             | Self::NoClass
             | Self::UnknownClass { .. }
             | Self::Type { .. }
-            | Self::UnsupportedValue { .. } => false,
+            | Self::UnsupportedValue { .. }
+            | Self::NoShift => None,
+            Self::NotCompatible { .. } => Some("options.scheduler"),
             Self::NoSteps
             | Self::TooManySteps { .. }
             | Self::TooFewSteps { .. }
+            | Self::StepsCoincide { .. }
             | Self::OwnSchedule { .. }
-            | Self::NotFalling { .. } => true,
+            | Self::NotFalling { .. } => Some("options.num_inference_steps"),
         }
     }
 }
 
 impl From<SchedulerError> for Failure {
     fn from(error: SchedulerError) -> Self {
-        if error.is_the_requests() {
-            return Self::new(Code::InvalidRequest, &error).at("options.num_inference_steps");
+        match error.option() {
+            Some(option) => Self::new(Code::InvalidRequest, &error).at(option),
+            None => Self::new(Code::ArchitectureNotSupported, &error)
+                .at("scheduler/scheduler_config.json"),
         }
-        Self::new(Code::ArchitectureNotSupported, &error).at("scheduler/scheduler_config.json")
     }
 }

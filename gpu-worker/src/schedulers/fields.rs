@@ -58,6 +58,15 @@ impl Fields<'_> {
         Err(SchedulerError::UnsupportedValue { field, value: value.to_string() })
     }
 
+    /// A list of whole numbers; empty where there is none.
+    pub(super) fn indices(&self, field: &'static str) -> Result<Vec<usize>, SchedulerError> {
+        let indices = self.read(field, "a list of whole numbers", |value| {
+            let items = value.as_array()?.iter();
+            items.map(|item| usize::try_from(item.as_u64()?).ok()).collect()
+        })?;
+        Ok(indices.unwrap_or_default())
+    }
+
     pub(super) fn numbers(&self, field: &'static str) -> Result<Option<Vec<f64>>, SchedulerError> {
         self.read(field, "a list of numbers", |value| {
             value.as_array()?.iter().map(Value::as_f64).collect()
@@ -84,6 +93,30 @@ impl Fields<'_> {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(SchedulerError::Type { field, expected: "a name" }),
+        }
+    }
+
+    /// That the field is absent, `null`, `false` or empty: the class does something with it that this library does not.
+    pub(super) fn refuse(&self, field: &'static str) -> Result<(), SchedulerError> {
+        match self.0.get(field) {
+            None | Some(Value::Null | Value::Bool(false)) => Ok(()),
+            Some(value) => {
+                Err(SchedulerError::UnsupportedValue { field, value: value.to_string() })
+            }
+        }
+    }
+
+    /// The same for some of its values.
+    pub(super) fn refuse_values(
+        &self,
+        field: &'static str,
+        values: &[&str],
+    ) -> Result<(), SchedulerError> {
+        match self.text(field)? {
+            Some(value) if values.contains(&value) => {
+                Err(SchedulerError::UnsupportedValue { field, value: format!("{value:?}") })
+            }
+            _ => Ok(()),
         }
     }
 

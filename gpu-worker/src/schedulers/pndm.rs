@@ -8,14 +8,14 @@ use std::collections::VecDeque;
 use tch::Tensor;
 
 use super::{
-    Class, Fields, Noise, Request, Scheduler, SchedulerError, Start,
+    Class, Family, Fields, Noise, Request, Scheduler, SchedulerError, Start,
     betas::{Betas, n_train_timesteps},
-    noising,
+    path::{Path, Share},
     prediction::{EPSILON, Prediction, VELOCITY, root},
     spacing::{self, Spacing},
 };
 
-pub(super) const PNDM: Class = Class { name: "PNDMScheduler", load };
+pub(super) const PNDM: Class = Class { name: "PNDMScheduler", family: Family::Diffusion, load };
 
 /// Outputs that a step of the multistep method looks back on.
 const N_OUTPUTS: usize = 4;
@@ -25,7 +25,6 @@ fn load(fields: &Fields) -> Result<Start, SchedulerError> {
     Ok(Box::new(move |request| Ok(Box::new(Pndm::start(&config, request)?))))
 }
 
-#[derive(Clone)]
 struct Config {
     n_train_timesteps: usize,
     alphas_cumprod: Vec<f32>,
@@ -54,8 +53,10 @@ impl Config {
 }
 
 struct Pndm {
-    config: Config,
-    timesteps: Vec<f64>,
+    path: Path,
+    alphas_cumprod: Vec<f32>,
+    /// Stands for the alpha before the first timestep of training.
+    final_alpha: f32,
     /// Those at the start that belong to Runge-Kutta, four to a step.
     n_runge_kutta: usize,
     /// How far a step leads, in timesteps of training.
@@ -85,8 +86,9 @@ impl Pndm {
             (timesteps, n_runge_kutta)
         };
         Ok(Self {
-            config: config.clone(),
-            timesteps: timesteps.into_iter().map(|timestep| timestep as f64).collect(),
+            path: Path::at_alphas(&timesteps, &config.alphas_cumprod, config.prediction),
+            alphas_cumprod: config.alphas_cumprod.clone(),
+            final_alpha: config.final_alpha,
             n_runge_kutta,
             stride: (n_train / n) as i64,
             n_made: 0,
@@ -98,8 +100,8 @@ impl Pndm {
 
     fn alpha(&self, timestep: i64) -> f32 {
         match usize::try_from(timestep) {
-            Ok(timestep) => self.config.alphas_cumprod[timestep],
-            Err(_) => self.config.final_alpha,
+            Ok(timestep) => self.alphas_cumprod[timestep],
+            Err(_) => self.final_alpha,
         }
     }
 
@@ -107,10 +109,7 @@ impl Pndm {
     fn advance(&self, sample: &Tensor, from: i64, to: i64, output: &Tensor) -> Tensor {
         let (alpha, next_alpha) = (self.alpha(from), self.alpha(to));
         let (beta, next_beta) = (1.0 - alpha, 1.0 - next_alpha);
-        let epsilon = match self.config.prediction {
-            Prediction::Velocity => output * root(alpha) + sample * root(beta),
-            _ => output.shallow_clone(),
-        };
+        let epsilon = self.path.prediction.noise(output, sample, Share::of_alpha(alpha));
         let denominator = alpha * next_beta.sqrt() + (alpha * beta * next_alpha).sqrt();
         sample * root(next_alpha / alpha)
             - epsilon * f64::from(next_alpha - alpha) / f64::from(denominator)
@@ -118,8 +117,8 @@ impl Pndm {
 
     fn runge_kutta_step(&mut self, output: &Tensor, index: usize, sample: &Tensor) -> Tensor {
         let half_stride = if self.n_made % 2 == 0 { self.stride / 2 } else { 0 };
-        let to = self.timesteps[index] as i64 - half_stride;
-        let from = self.timesteps[self.n_made / 4 * 4] as i64;
+        let to = self.path.timesteps[index] as i64 - half_stride;
+        let from = self.path.timesteps[self.n_made / 4 * 4] as i64;
         let mut weighted = |weight: f64| match self.sum.take() {
             Some(sum) => sum + output * weight,
             None => output * weight,
@@ -139,7 +138,7 @@ impl Pndm {
     }
 
     fn multistep_step(&mut self, output: &Tensor, index: usize, sample: &Tensor) -> Tensor {
-        let timestep = self.timesteps[index] as i64;
+        let timestep = self.path.timesteps[index] as i64;
         let (mut from, mut to) = (timestep, timestep - self.stride);
         if self.n_made == 1 {
             // The first step once more, now that the output at its end is known.
@@ -172,17 +171,8 @@ impl Pndm {
 }
 
 impl Scheduler for Pndm {
-    fn timesteps(&self) -> &[f64] {
-        &self.timesteps
-    }
-
-    fn add_noise(&self, original: &Tensor, noise: &Tensor, index: usize) -> Tensor {
-        noising::at_alpha(original, noise, self.alpha(self.timesteps[index] as i64))
-    }
-
-    fn denoised(&self, output: &Tensor, index: usize, sample: &Tensor) -> Tensor {
-        let alpha = self.alpha(self.timesteps[index] as i64);
-        self.config.prediction.original_at_alpha(output, sample, alpha)
+    fn path(&self) -> &Path {
+        &self.path
     }
 
     fn step(&mut self, output: &Tensor, index: usize, sample: &Tensor, _: &mut Noise) -> Tensor {

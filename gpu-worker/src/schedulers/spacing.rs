@@ -28,13 +28,35 @@ impl Spacing {
             Self::Leading => {
                 (0..n).rev().map(|idx| (idx * (n_train / n) + offset) as f64).collect()
             }
-            Self::Trailing => trailing(n, n_train),
+            Self::Trailing => trailing(n, n_train, n_train),
+        }
+    }
+
+    /// Of the multistep solvers, who leave out timestep 0: whole numbers, falling, below `highest`.
+    pub(super) fn multistep_timesteps(
+        self,
+        n: usize,
+        n_train: usize,
+        highest: usize,
+        offset: usize,
+    ) -> Vec<f64> {
+        match self {
+            Self::Linspace => numpy::linspace(0.0, (highest - 1) as f64, n + 1)
+                .into_iter()
+                .skip(1)
+                .rev()
+                .map(f64::round_ties_even)
+                .collect(),
+            Self::Leading => {
+                (1..=n).rev().map(|idx| (idx * (highest / (n + 1)) + offset) as f64).collect()
+            }
+            Self::Trailing => trailing(n, n_train, highest),
         }
     }
 }
 
-fn trailing(n: usize, n_train: usize) -> Vec<f64> {
-    numpy::down_to_zero(n_train as f64, n_train as f64 / n as f64, n)
+fn trailing(n: usize, n_train: usize, highest: usize) -> Vec<f64> {
+    numpy::down_to_zero(highest as f64, n_train as f64 / n as f64, n)
         .into_iter()
         .map(|value| value.round_ties_even() - 1.0)
         .collect()

@@ -66,7 +66,7 @@ mod tests {
     fn names_come_in_the_order_of_the_contract_and_as_json_spells_them() {
         assert_eq!(
             fields_of::<crate::ImageClassificationOptions>(),
-            ["top_k", "function_to_apply"]
+            ["top_k", "function_to_apply", "adapter"]
         );
         assert_eq!(fields_of::<crate::ImageClassificationInputs>(), ["image_base64"]);
         assert!(fields_of::<String>().is_empty());

@@ -10,6 +10,7 @@ mod distribution;
 mod encoding;
 mod failures;
 mod fair_queue;
+mod files;
 mod fill_mask;
 mod generation;
 mod image_classification;
@@ -33,7 +34,7 @@ mod token_classification;
 mod token_reader;
 mod windows;
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use proto::{InferRequest, infer_result::Output};
 
@@ -41,6 +42,7 @@ use self::scoring::{Scorer, ScoringPipeline};
 pub use self::{
     adapters::{AdapterKey, AdapterUse, Adapters, FetchedAdapter, RowAdapter},
     counters::{AGE_BOUNDS, BATCH_BOUNDS, CANCEL_BOUNDS, Cancels, Counters},
+    files::Files,
     job::{
         Encode, Event, Generate, Given, Job, JobCount, Made, Negative, Paint, Painted, Pooling,
         PromptIds, Scaling, Score, TableRow, TableScores, Tenant, Timing, TokenRow, Vectors, Work,
@@ -180,43 +182,6 @@ pub fn of_input(request: &InferRequest) -> Option<&'static str> {
         Input::Summarization(_) => "summarization",
         Input::Translation(_) => "translation",
     })
-}
-
-/// The small files of a repository (everything but weights), by path.
-pub struct Files(HashMap<String, Vec<u8>>);
-
-impl Files {
-    pub fn new(files: HashMap<String, Vec<u8>>) -> Self {
-        Self(files)
-    }
-
-    pub fn bytes(&self, path: &str) -> Option<&[u8]> {
-        self.0.get(path).map(Vec::as_slice)
-    }
-
-    pub fn text(&self, path: &str) -> Option<&str> {
-        self.bytes(path).and_then(|bytes| std::str::from_utf8(bytes).ok())
-    }
-
-    /// The chat templates of the folder for further ones, with their names, sorted.
-    pub fn named_templates(&self) -> Vec<(&str, &str)> {
-        const FOLDER: &str = "additional_chat_templates/";
-        let named = self.0.keys().filter_map(|path| {
-            let name = path.strip_prefix(FOLDER)?.strip_suffix(".jinja")?;
-            Some((name, self.text(path)?))
-        });
-        let mut templates: Vec<(&str, &str)> = named.collect();
-        templates.sort_unstable();
-        templates
-    }
-
-    /// The parsed file; `None` when it isn't there, an error when it isn't JSON.
-    pub fn json(&self, path: &str) -> Result<Option<serde_json::Value>, Failure> {
-        let Some(bytes) = self.bytes(path) else { return Ok(None) };
-        serde_json::from_slice(bytes).map(Some).map_err(|error| {
-            Failure::new(Code::CorruptCheckpoint, format!("{path} is not valid JSON: {error}"))
-        })
-    }
 }
 
 /// The repository's tokenizer.

@@ -200,6 +200,7 @@ async fn what_cannot_be_painted_is_refused_by_its_field() {
         ),
         (json!({"text": "a", "guidance_scale": -1}), "invalid_request", "options.guidance_scale"),
         (json!({"text": "a", "format": "gif"}), "invalid_request", "options.format"),
+        (json!({"text": "a", "scheduler": "karma"}), "invalid_request", "options.scheduler"),
         (json!({"text": "a ".repeat(200)}), "input_too_long", "inputs.text"),
     ] {
         let failure = api.infer(&request("pipeline-sd1", &case)).await.fails(422, code);
@@ -236,4 +237,20 @@ async fn a_pipeline_that_cannot_be_is_refused_by_the_name_of_its_part() {
         let message = failure["message"].as_str().expect("a message");
         assert!(message.contains(part), "{failure}");
     }
+}
+
+#[tokio::test]
+async fn another_scheduler_makes_another_picture_of_the_same_noise() {
+    let (system, _hub) = painters(&["pipeline-sd1"]).await;
+    let paint = async |scheduler: Value| {
+        let case =
+            json!({"text": "a", "seed": 5, "num_inference_steps": 4, "scheduler": scheduler});
+        pixels(&system.api().output(&request("pipeline-sd1", &case)).await)
+    };
+    let own = paint(Value::Null).await;
+    assert_eq!(own, paint(Value::Null).await);
+    let euler = paint(json!("euler")).await;
+    assert_eq!(euler, paint(json!("EulerDiscreteScheduler")).await);
+    assert_ne!(euler, own);
+    assert_ne!(euler, paint(json!("dpm++_2m_karras")).await);
 }

@@ -76,6 +76,7 @@ fn as_text_to_image(asked: &ImageToImageOptions) -> TextToImageOptions {
         truncate: asked.truncate,
         format: asked.format.clone(),
         quality: asked.quality,
+        scheduler: asked.scheduler.clone(),
     }
 }
 

@@ -85,8 +85,12 @@ impl Painter {
         let Some(text) = texts.text else {
             return Err(Failure::invalid("inputs.text", "is missing"));
         };
+        let scheduler = match &options.scheduler {
+            Some(name) => Arc::new(self.scheduler.switched(name)?),
+            None => Arc::clone(&self.scheduler),
+        };
         // Refused now rather than in the lane.
-        self.scheduler.start(&options.schedule)?;
+        scheduler.start(&options.schedule)?;
         let mut notices = Vec::new();
         let mut ids = |text: &str, field| {
             let prompt = self.prompts.ids(text, options.truncate, field)?;
@@ -112,7 +116,7 @@ impl Painter {
             size: options.size,
             n_images: options.n_images,
             seed,
-            scheduler: Arc::clone(&self.scheduler),
+            scheduler,
             schedule: options.schedule,
             preview_every: options.preview_every,
             given,

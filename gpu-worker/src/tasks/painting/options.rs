@@ -90,6 +90,8 @@ fn size(unet: &Value, vae: &Value, factor: usize) -> [usize; 2] {
 /// What the request says, checked.
 pub(super) struct Options {
     pub schedule: schedulers::Request,
+    /// One in place of the pipeline's own.
+    pub scheduler: Option<String>,
     pub guidance_scale: f64,
     /// Height and width.
     pub size: [usize; 2],
@@ -132,6 +134,7 @@ impl Options {
         pictures::check_sides(format, size.map(|side| side as u32))?;
         Ok(Self {
             schedule: schedulers::Request { steps: Steps::Count(steps), eta, mu: None },
+            scheduler: asked.scheduler.clone(),
             guidance_scale,
             size,
             seed: asked.seed,

@@ -163,7 +163,7 @@ pub enum LoadError {
     Component {
         component: String,
         #[source]
-        source: Box<LoadError>,
+        source: Box<Self>,
     },
     #[error(transparent)]
     Weights(#[from] WeightsError),

@@ -44,24 +44,24 @@ struct Config {
 /// Of the noise that a step adds.
 #[derive(Clone, Copy)]
 enum Variance {
-    FixedSmall,
-    FixedSmallLog,
-    FixedLarge,
+    Small,
+    SmallLog,
+    Large,
 }
 
 impl Config {
     fn read(fields: &Fields) -> Result<Self, SchedulerError> {
         let n_train_timesteps = n_train_timesteps(fields)?;
         let variances = [
-            ("fixed_small", Variance::FixedSmall),
-            ("fixed_small_log", Variance::FixedSmallLog),
-            ("fixed_large", Variance::FixedLarge),
+            ("fixed_small", Variance::Small),
+            ("fixed_small_log", Variance::SmallLog),
+            ("fixed_large", Variance::Large),
         ];
         Ok(Self {
             n_train_timesteps,
             alphas_cumprod: BETAS.alphas_cumprod(fields)?,
             prediction: Prediction::read(fields, &[EPSILON, SAMPLE, VELOCITY])?,
-            variance: fields.choose("variance_type", Variance::FixedSmall, &variances)?,
+            variance: fields.choose("variance_type", Variance::Small, &variances)?,
             limits: Limits::read(fields, true)?,
             spacing: Spacing::read(fields, Spacing::Leading)?,
             steps_offset: fields.whole("steps_offset", 0, 0..=n_train_timesteps)?,
@@ -95,9 +95,9 @@ impl Variance {
         let beta = 1.0 - alpha / next_alpha;
         let variance = ((1.0 - next_alpha) / (1.0 - alpha) * beta).max(1e-20);
         match self {
-            Self::FixedSmall => variance.sqrt(),
-            Self::FixedSmallLog => (0.5 * variance.ln()).exp(),
-            Self::FixedLarge => beta.sqrt(),
+            Self::Small => variance.sqrt(),
+            Self::SmallLog => (0.5 * variance.ln()).exp(),
+            Self::Large => beta.sqrt(),
         }
     }
 }

@@ -85,7 +85,7 @@ impl Update<'_> {
             (r, times(&(newer.output - older.output), 1.0 / r))
         };
         match history {
-            [m0, m1] => next = next + times(&first(m0, m1).1, weights.d1),
+            [m0, m1] => next += times(&first(m0, m1).1, weights.d1),
             [m0, m1, m2, ..] => {
                 let ((r0, d1_0), (r1, d1_1)) = (first(m0, m1), first(m1, m2));
                 let difference = &d1_0 - d1_1;

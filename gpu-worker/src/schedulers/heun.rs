@@ -43,7 +43,7 @@ fn load(fields: &Fields) -> Result<Start, SchedulerError> {
 }
 
 /// Each level but the first and the one after the last step comes twice: as the end of a step and as a start.
-fn with_ends_repeated(path: Path) -> Path {
+fn with_ends_repeated(mut path: Path) -> Path {
     let (first, others) = path.timesteps.split_first().expect("there is a step");
     let timesteps =
         std::iter::once(*first).chain(others.iter().flat_map(|&timestep| [timestep; 2]));
@@ -51,7 +51,10 @@ fn with_ends_repeated(path: Path) -> Path {
     let last = sigmas.len() - 1;
     let inner = sigmas[1..last].iter().flat_map(|&sigma| [sigma; 2]);
     let levels = std::iter::once(sigmas[0]).chain(inner).chain([sigmas[last]]).collect();
-    Path { timesteps: timesteps.collect(), levels: Levels::Sigmas(levels), order: 2, ..path }
+    path.timesteps = timesteps.collect();
+    path.levels = Levels::Sigmas(levels);
+    path.order = 2;
+    path
 }
 
 struct Heun {

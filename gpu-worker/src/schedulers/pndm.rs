@@ -116,7 +116,7 @@ impl Pndm {
     }
 
     fn runge_kutta_step(&mut self, output: &Tensor, index: usize, sample: &Tensor) -> Tensor {
-        let half_stride = if self.n_made % 2 == 0 { self.stride / 2 } else { 0 };
+        let half_stride = if self.n_made.is_multiple_of(2) { self.stride / 2 } else { 0 };
         let to = self.path.timesteps[index] as i64 - half_stride;
         let from = self.path.timesteps[self.n_made / 4 * 4] as i64;
         let mut weighted = |weight: f64| match self.sum.take() {

@@ -24,8 +24,8 @@ pub(super) struct Layer {
 }
 
 enum Network {
-    Dense(Mlp),
-    Experts(Experts),
+    Dense(Box<Mlp>),
+    Experts(Box<Experts>),
 }
 
 impl Layer {
@@ -48,16 +48,16 @@ impl Layer {
             mlp: match &config.layers[layer].feed_forward {
                 &FeedForward::Dense { inner_dim } => {
                     let dims = (dim, inner_dim);
-                    Network::Dense(Mlp::load(
+                    Network::Dense(Box::new(Mlp::load(
                         &of_mlp,
                         config.mlp,
                         dims,
                         config.mlp_bias,
                         config.act,
-                    )?)
+                    )?))
                 }
                 FeedForward::Experts(experts) => {
-                    Network::Experts(Experts::load(&of_mlp, experts, dim, config.act)?)
+                    Network::Experts(Box::new(Experts::load(&of_mlp, experts, dim, config.act)?))
                 }
             },
             after_mlp: norm(names.after_mlp)?,

@@ -111,7 +111,8 @@ fn tensors_that_do_not_belong_together_are_named() {
     let down = ("a.q.lora_A.weight", [4, 6].as_slice());
     let up = ("a.q.lora_B.weight", [5, 4].as_slice());
     assert!(plan(&config, &[score, down, up]).is_ok());
-    let cases: &[(&[(&str, &[i64])], &str)] = &[
+    type Tensors<'a> = &'a [(&'a str, &'a [i64])];
+    let cases: &[(Tensors, &str)] = &[
         (&[score, down], "not base_model.model.a.q.lora_B.weight"),
         (&[score, up], "not base_model.model.a.q.lora_A.weight"),
         (

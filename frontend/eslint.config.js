@@ -13,6 +13,7 @@ const FEATURES = [
   "residencies",
   "text-generation",
   "image-classification",
+  "image-enhancement",
   "sentence-similarity",
   "table-question-answering",
   "feature-extraction",

@@ -60,6 +60,10 @@ pub struct Config {
     #[arg(long, env = "ANYMODEL_BASELINE_GROWTH_LIMIT", default_value = "256MiB", value_parser = parse_bytes)]
     pub baseline_growth_limit: u64,
 
+    /// Most pixels of all pictures that one request makes.
+    #[arg(long, env = "ANYMODEL_OUTPUT_PIXELS_LIMIT", default_value_t = 64_000_000)]
+    pub output_pixels_limit: u64,
+
     /// How long executing requests may go on after SIGTERM.
     #[arg(long, env = "ANYMODEL_SHUTDOWN_GRACE", default_value = "10s", value_parser = humantime::parse_duration)]
     pub shutdown_grace: Duration,

@@ -18,6 +18,7 @@ use gpu_worker::{
         journal::{Journal, Kept},
     },
     rpc::{self, Blobs, Identity, Service, Token},
+    tasks,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -121,8 +122,9 @@ async fn serve(config: Config, worker_id: String) -> anyhow::Result<ExitCode> {
         incarnation: format!("{:016x}", rand::random::<u64>()),
         started: Instant::now(),
     };
-    let service =
-        Service::new(residencies, Blobs::new(rpc::BlobLimits::default()), identity, cores);
+    let limits = tasks::Limits { output_pixels: config.output_pixels_limit };
+    let blobs = Blobs::new(rpc::BlobLimits::default());
+    let service = Service::new(residencies, blobs, identity, cores, limits);
     if let Some(address) = config.metrics_listen {
         figures::serve(address).context("--metrics-listen")?;
         tokio::spawn(figures::publish(service.residencies().clone()));

@@ -1,7 +1,10 @@
 //! Media that are too large for a message go ahead as blobs.
 
 use bytes::Bytes;
-use proto::{BlobChunk, Media, infer_request::Input, media::Content};
+use proto::{
+    BlobChunk, ImageRestorationRequest, ImageSuperResolutionRequest, Media, infer_request::Input,
+    media::Content,
+};
 use tonic::Status;
 
 use super::Worker;
@@ -67,6 +70,10 @@ fn media_of(input: &mut Input) -> Vec<&mut Media> {
             .flat_map(|inputs| [inputs.image.as_mut(), inputs.mask.as_mut()])
             .flatten()
             .collect(),
+        Input::ImageSuperResolution(ImageSuperResolutionRequest { inputs, .. })
+        | Input::ImageRestoration(ImageRestorationRequest { inputs, .. }) => {
+            inputs.iter_mut().filter_map(|inputs| inputs.image.as_mut()).collect()
+        }
         Input::TextGeneration(_)
         | Input::FeatureExtraction(_)
         | Input::SentenceSimilarity(_)

@@ -2,6 +2,7 @@
 
 mod blobs;
 mod chooser;
+mod chunks;
 mod claims;
 pub mod discover;
 mod displaced;

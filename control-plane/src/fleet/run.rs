@@ -14,6 +14,7 @@ use super::{
     Fleet,
     blobs::Blobs,
     chooser::{Choice, Chooser, Terms},
+    chunks::Chunks,
     deadline_exceeded,
     quarantine::Fingerprint,
     scrutiny::Scrutiny,
@@ -71,6 +72,7 @@ struct Try {
     seat: InFlight,
     fence: Fence,
     scrutiny: Scrutiny,
+    chunks: Chunks,
 }
 
 /// How long a worker may take to end a stream after its result.
@@ -166,7 +168,9 @@ impl Run {
             Ok(answer) => {
                 let events = Box::new(answer.into_inner());
                 let scrutiny = Scrutiny::new(self.job.task);
-                self.state = State::Streaming(Box::new(Try { events, seat, fence, scrutiny }));
+                let chunks = Chunks::default();
+                self.state =
+                    State::Streaming(Box::new(Try { events, seat, fence, scrutiny, chunks }));
             }
             Err(status) => self.chooser.again(&worker, &status).await?,
         }
@@ -203,11 +207,16 @@ impl Run {
 
     async fn receive(&mut self) -> Result<Option<Event>, Failure> {
         let State::Streaming(current) = &mut self.state else { return Ok(None) };
-        let Try { events, seat, fence, scrutiny } = current.as_mut();
+        let Try { events, seat, fence, scrutiny, chunks } = current.as_mut();
         let message = timeout_at(self.chooser.deadline(), fence.guard(events.message()));
         let status = match message.await.map_err(|_| deadline_exceeded())? {
-            Ok(Some(message)) => {
-                if let Err(failure) = scrutiny.see(&message) {
+            Ok(Some(mut message)) => {
+                let seen = scrutiny.see(&message).and_then(|()| match &mut message.event {
+                    Some(Event::MediaChunk(chunk)) => chunks.take(chunk),
+                    Some(Event::Result(result)) => chunks.fill(result),
+                    _ => Ok(()),
+                });
+                if let Err(failure) = seen {
                     tracing::error!(worker = seat.worker().id(), %failure, "garbage");
                     return Err(failure);
                 }
@@ -222,7 +231,8 @@ impl Run {
                     self.chooser.extend((Instant::now() + patience).min(self.job.longest));
                     self.progress = Some(event.clone());
                 }
-                return Ok(message.event);
+                // Its bytes are kept for the result.
+                return Ok(message.event.filter(|event| !matches!(event, Event::MediaChunk(_))));
             }
             Ok(None) => tonic::Status::unavailable("the stream ended without a result"),
             Err(status) => status,

@@ -77,7 +77,9 @@ impl Scrutiny {
             Output::Entities(_) => &["token-classification"],
             Output::Answers(_) => &["question-answering"],
             Output::Filled(_) => &["fill-mask"],
-            Output::Images(_) => &["text-to-image", "image-to-image"],
+            Output::Images(_) => {
+                &["text-to-image", "image-to-image", "image-super-resolution", "image-restoration"]
+            }
             Output::TableAnswer(_) => &["table-question-answering"],
             Output::Seq2seq(_) => &["text2text-generation", "summarization", "translation"],
         };
@@ -93,6 +95,9 @@ impl Scrutiny {
         if matches!(output, Output::TableAnswer(answer) if answer.cells.len() != answer.coordinates.len())
         {
             return Err(broken("cells have no places"));
+        }
+        if matches!(output, Output::Images(images) if images.images.is_empty()) {
+            return Err(broken("there is no picture"));
         }
         if matches!(output, Output::Answers(answers) if answers.answers.is_empty()) {
             return Err(broken("there is no answer"));
@@ -112,7 +117,7 @@ fn is_step(progress: &ProgressEvent) -> bool {
     progress.step <= progress.total_steps && (0.0..=100.0).contains(&progress.percent)
 }
 
-fn broken(what: &str) -> Failure {
+pub(super) fn broken(what: &str) -> Failure {
     Failure::new(Code::InferenceFailed, format!("the worker broke its contract: {what}"))
 }
 

@@ -6,6 +6,7 @@ mod feature_extraction;
 mod files;
 mod fill_mask;
 mod image_classification;
+mod image_enhancement;
 mod image_to_image;
 mod intents;
 mod planned;
@@ -51,6 +52,8 @@ pub const TASKS: &[Task] = &[
     image_classification::TASK,
     text_to_image::TASK,
     image_to_image::TASK,
+    image_enhancement::SUPER_RESOLUTION,
+    image_enhancement::RESTORATION,
 ];
 
 /// One task.
@@ -146,7 +149,9 @@ pub fn seed(input: &Input) -> Option<u64> {
         | Input::ZeroShotClassification(_)
         | Input::TextRanking(_)
         | Input::TextRetrieval(_)
-        | Input::ImageClassification(_) => None,
+        | Input::ImageClassification(_)
+        | Input::ImageSuperResolution(_)
+        | Input::ImageRestoration(_) => None,
     }
 }
 

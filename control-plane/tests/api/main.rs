@@ -9,6 +9,7 @@ mod errors;
 mod forms;
 mod garbage;
 mod models;
+mod pictures;
 mod placing;
 mod streaming;
 

@@ -40,6 +40,8 @@ export type LabelsAnswer = Schemas["Labels"];
 export type RankingAnswer = Schemas["RankingOutput"];
 /** What was found in one text. */
 export type EntitiesAnswer = Schemas["Entities"];
+export type MadeImage = Schemas["MadeImage"];
+export type ImageEnhancementOptions = Schemas["ImageEnhancementOptions"];
 export type QuestionAnswer = Schemas["QuestionAnswer"];
 export type TableAnswer = Schemas["TableAnswer"];
 export type FilledMasks = Schemas["FillMaskOutput"];

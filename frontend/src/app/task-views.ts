@@ -6,6 +6,10 @@ import type { CatalogueModel } from "@/api/contract";
 import { FeatureExtractionView } from "@/features/feature-extraction/feature-extraction-view";
 import { FillMaskView } from "@/features/fill-mask/fill-mask-view";
 import { ImageClassificationView } from "@/features/image-classification/image-classification-view";
+import {
+  RestorationView,
+  SuperResolutionView,
+} from "@/features/image-enhancement/image-enhancement-view";
 import { ImageToImageView } from "@/features/painting/image-to-image-view";
 import { TextToImageView } from "@/features/painting/text-to-image-view";
 import { QuestionAnsweringView } from "@/features/question-answering/question-answering-view";
@@ -53,6 +57,8 @@ const TASK_VIEWS: readonly TaskView[] = [
   { task: "image-classification", label: "Image classification", View: ImageClassificationView },
   { task: "text-to-image", label: "Text to image", View: TextToImageView },
   { task: "image-to-image", label: "Image to image", View: ImageToImageView },
+  { task: "image-super-resolution", label: "Super-resolution", View: SuperResolutionView },
+  { task: "image-restoration", label: "Restoration", View: RestorationView },
   { task: "sentence-similarity", label: "Sentence similarity", View: SentenceSimilarityView },
   { task: "feature-extraction", label: "Feature extraction", View: FeatureExtractionView },
 ];

@@ -1,6 +1,7 @@
 // What the server is doing for a run, in its own words; nothing is guessed.
 
 import { Meter } from "@/components/meter";
+import { formatSeconds } from "@/format/duration";
 
 import { LoadingProgress } from "./loading-progress";
 import styles from "./run-progress.module.css";
@@ -20,13 +21,16 @@ export function RunProgress({ state }: { state: RunState }) {
     return <LoadingProgress loading={state.loading} />;
   }
   if (state.phase === "running" && state.progress !== null) {
-    const { step, total_steps } = state.progress;
+    const { step, total_steps, eta_s } = state.progress;
+    // A task that takes a fixed number of steps says so when it starts; the others count tokens.
+    const isFixed = typeof state.start?.total_steps === "number";
+    const left = typeof eta_s === "number" && eta_s > 0 ? ` · ${formatSeconds(eta_s)} left` : "";
     return (
       <Meter
         label="Progress"
         text={
-          PAINTS.has(state.request?.task ?? "")
-            ? `Step ${String(step)} of ${String(total_steps)}`
+          isFixed || PAINTS.has(state.request?.task ?? "")
+            ? `Step ${String(step)} of ${String(total_steps)}${left}`
             : `${String(step)} of at most ${String(total_steps)} tokens`
         }
         total={total_steps}

@@ -45,6 +45,11 @@ impl Activation {
     }
 }
 
+/// A rectifier that lets `slope` (0 to 1) of what is negative through.
+pub fn leaky_relu(xs: &Tensor, slope: f64) -> Tensor {
+    xs.maximum(&(xs * slope))
+}
+
 /// An activation that this library does not have.
 #[derive(Debug, thiserror::Error)]
 #[error("activation {name:?} is not supported")]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::{
     Picture, ProcessorError, Resample, crop,
-    normalize::Arithmetic,
+    normalize::{Arithmetic, Levels},
     pillow_resize,
     processor_config::{self, Rule, Settings, Size, field},
     target_size::{WARP_FROM, target_size},
@@ -76,6 +76,19 @@ impl ImageProcessor {
     /// The backend in use.
     pub fn backend(&self) -> Backend {
         self.backend
+    }
+
+    /// How each level becomes a float, and to which multiple pictures are padded with their mirror image, of a processor
+    /// that leaves the size of pictures as it is otherwise; `None` of one that doesn't.
+    pub fn without_resizing(&self) -> Option<(Levels, Option<u32>)> {
+        let settings = &self.settings;
+        let divisor = match settings.rule {
+            Rule::SymmetricPad { divisor } => settings.pad.then_some(divisor),
+            Rule::Plain if !settings.pad => None,
+            _ => return None,
+        };
+        let levels = || settings.arithmetic.levels(self.backend);
+        (!settings.resize && !settings.center_crop).then(|| (levels(), divisor))
     }
 
     /// One picture to one model input.
@@ -196,9 +209,10 @@ impl ImageProcessor {
         match self.settings.rule {
             Rule::PadToSquare => Ok(pixels),
             Rule::SymmetricPad { divisor } => {
-                let next = |edge: usize| (edge / divisor as usize + 1) * divisor as usize;
+                let next = |edge: usize| beyond(edge, divisor as usize);
                 let (new_height, new_width) = (next(height), next(width));
-                Ok(pixels.padded((0, 0), new_height, new_width, mirrored))
+                Ok(pixels
+                    .padded((0, 0), new_height, new_width, |at, edge| Some(mirrored(at, edge))))
             }
             Rule::MultipleOf { pad_to, .. } => {
                 let divisor =
@@ -231,10 +245,15 @@ fn zero(_: usize, _: usize) -> Option<usize> {
     None
 }
 
+/// The next multiple of `divisor` above `edge`, which may be one itself.
+pub(super) fn beyond(edge: usize, divisor: usize) -> usize {
+    (edge / divisor + 1) * divisor
+}
+
 /// The edge pixel is repeated, then the picture runs backwards, then forwards again.
-fn mirrored(position: usize, edge: usize) -> Option<usize> {
+pub(super) fn mirrored(position: usize, edge: usize) -> usize {
     let position = position % (2 * edge);
-    Some(if position < edge { position } else { 2 * edge - 1 - position })
+    if position < edge { position } else { 2 * edge - 1 - position }
 }
 
 impl Pixels {

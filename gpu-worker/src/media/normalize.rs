@@ -16,20 +16,35 @@ pub(super) struct Arithmetic {
     pub std_again: Option<[f64; 3]>,
 }
 
+/// The float that each of a channel's 256 levels becomes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Levels(pub(super) [Vec<f32>; 3]);
+
+impl Levels {
+    /// 0 to 1.
+    pub fn unit() -> Self {
+        let unit: Vec<f32> = (0..=255).map(|level: u8| f32::from(level) / 255.0).collect();
+        Self([unit.clone(), unit.clone(), unit])
+    }
+}
+
 impl Arithmetic {
     /// `[3, height, width]` floats of `picture`.
-    ///
-    /// There are only 256 values per channel, so each is computed once.
     pub(super) fn apply(&self, picture: &Picture, backend: Backend) -> Vec<f32> {
         let n = picture.width as usize * picture.height as usize;
         let mut floats = Vec::with_capacity(n * 3);
         let pixels = picture.rgb.as_chunks::<3>().0;
-        for channel in 0..3 {
-            let table: Vec<f32> =
-                (0..=255).map(|sample| self.sample(sample, channel, backend)).collect();
+        for (channel, table) in self.levels(backend).0.iter().enumerate() {
             floats.extend(pixels.iter().map(|pixel| table[usize::from(pixel[channel])]));
         }
         floats
+    }
+
+    /// Each of the 256 values of a channel is computed once.
+    pub(super) fn levels(&self, backend: Backend) -> Levels {
+        let table =
+            |channel| (0..=255).map(|sample| self.sample(sample, channel, backend)).collect();
+        Levels([table(0), table(1), table(2)])
     }
 
     fn sample(&self, sample: u8, channel: usize, backend: Backend) -> f32 {

@@ -18,6 +18,7 @@ pub enum Model {
     MaskedLm(Box<dyn MaskedLm>),
     ImageClassifier(Box<dyn ImageClassifier>),
     ImageGenerator(Box<StableDiffusion>),
+    ImageEnhancer(Box<dyn ImageEnhancer>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +33,7 @@ pub enum ModelKind {
     MaskedLm,
     ImageClassifier,
     ImageGenerator,
+    ImageEnhancer,
 }
 
 impl ModelKind {
@@ -48,6 +50,7 @@ impl ModelKind {
             Self::MaskedLm => "masked_lm",
             Self::ImageClassifier => "image_classifier",
             Self::ImageGenerator => "image_generator",
+            Self::ImageEnhancer => "image_enhancer",
         }
     }
 }
@@ -65,6 +68,7 @@ impl fmt::Display for ModelKind {
             Self::MaskedLm => "masked language model",
             Self::ImageClassifier => "image classifier",
             Self::ImageGenerator => "image generator",
+            Self::ImageEnhancer => "image enhancer",
         })
     }
 }
@@ -202,4 +206,20 @@ pub trait ImageClassifier: Send {
     fn image_size(&self) -> (i64, i64);
 
     fn n_channels(&self) -> i64;
+}
+
+/// Makes a picture out of a picture: larger by a fixed factor, or repaired at its size.
+pub trait ImageEnhancer: Send {
+    /// `[batch, n_channels, height, width]` of values 0 to 1, any size, to
+    /// `[batch, n_channels, scale × height, scale × width]` in float32; values may lie beyond 0 and 1.
+    fn enhance(&self, pixels: &Tensor, step: &Step) -> Tensor;
+
+    /// By how much both sides grow; 1 or more.
+    fn scale(&self) -> i64;
+
+    /// 1 or 3.
+    fn n_channels(&self) -> i64;
+
+    /// Pieces of a picture are seen as parts of the whole where they begin at multiples of this.
+    fn multiple(&self) -> i64;
 }

@@ -12,6 +12,7 @@ mod distilbert;
 mod electra;
 mod enc_dec;
 mod encoder;
+mod enlargement;
 mod gemma;
 mod gpt2;
 mod gpt_neox;
@@ -26,18 +27,23 @@ mod nomic_bert;
 mod olmo2;
 mod opt;
 mod phi3;
+mod rrdbnet;
+mod sides;
 mod smollm3;
+mod swin2sr;
 mod t5;
 mod tapas;
 mod vit;
 
 use std::fmt;
 
+pub use enlargement::{Enlargement, enlargement};
 pub use kinds::{
-    CausalLm, ImageClassifier, MaskedLm, Model, ModelKind, Seq2SeqLm, SequenceClassifier,
-    TABLE_CHANNELS, TableAnswerer, TextEncoder, TextModel, TokenScorer,
+    CausalLm, ImageClassifier, ImageEnhancer, MaskedLm, Model, ModelKind, Seq2SeqLm,
+    SequenceClassifier, TABLE_CHANNELS, TableAnswerer, TextEncoder, TextModel, TokenScorer,
 };
 pub use labels::labels;
+pub use rrdbnet::{RrdbConfig, renames as rrdbnet_renames};
 use serde::Deserialize;
 
 use crate::{
@@ -84,11 +90,13 @@ pub const ARCHITECTURES: &[Architecture] = &[
     olmo2::OLMO2,
     opt::OPT,
     phi3::PHI3,
+    rrdbnet::RRDBNET,
     smollm3::SMOLLM3,
     diffusion::STABLE_DIFFUSION,
     diffusion::STABLE_DIFFUSION_IMG2IMG,
     diffusion::STABLE_DIFFUSION_INPAINT,
     diffusion::STABLE_DIFFUSION_XL,
+    swin2sr::SWIN2SR,
     t5::MT5,
     t5::T5,
     t5::UMT5,

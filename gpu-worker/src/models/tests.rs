@@ -17,8 +17,8 @@ fn refusal(model_type: &str, kind: ModelKind, config: &str) -> String {
 #[test]
 fn what_an_architecture_cannot_do_is_refused_by_name() {
     use ModelKind::{
-        CausalLm, ImageClassifier, MaskedLm, QuestionAnswerer, Seq2SeqLm, SequenceClassifier,
-        TableAnswerer, TextEncoder,
+        CausalLm, ImageClassifier, ImageEnhancer, MaskedLm, QuestionAnswerer, Seq2SeqLm,
+        SequenceClassifier, TableAnswerer, TextEncoder,
     };
     for (model_type, kind, config, expected) in [
         ("bert", CausalLm, "{}", "bert cannot be loaded as a causal language model"),
@@ -172,6 +172,29 @@ fn what_an_architecture_cannot_do_is_refused_by_name() {
         ),
         ("m2m_100", Seq2SeqLm, r#"{"pad_token_id": null}"#, "pad_token_id = null"),
         ("m2m_100", Seq2SeqLm, r#"{"pad_token_id": -1}"#, "pad_token_id = -1"),
+        ("swin2sr", ImageClassifier, "{}", "swin2sr cannot be loaded as a image classifier"),
+        ("swin2sr", ImageEnhancer, r#"{"patch_size": 2}"#, "patch_size = [2, 2]"),
+        ("swin2sr", ImageEnhancer, r#"{"num_channels": 4}"#, "num_channels = 4"),
+        ("swin2sr", ImageEnhancer, r#"{"num_channels_out": 1}"#, "num_channels_out"),
+        ("swin2sr", ImageEnhancer, r#"{"use_absolute_embeddings": true}"#, "use_absolute"),
+        ("swin2sr", ImageEnhancer, r#"{"window_size": 65}"#, "window_size = 65"),
+        ("swin2sr", ImageEnhancer, r#"{"img_range": 0}"#, "img_range = 0"),
+        ("swin2sr", ImageEnhancer, r#"{"depths": [2]}"#, "num_heads = a list of 6"),
+        ("swin2sr", ImageEnhancer, r#"{"depths": [2], "num_heads": [7]}"#, "num_heads = 7"),
+        ("swin2sr", ImageEnhancer, r#"{"depths": [900], "num_heads": [6]}"#, "depths = [900]"),
+        ("swin2sr", ImageEnhancer, r#"{"resi_connection": "2conv"}"#, "resi_connection = 2conv"),
+        ("swin2sr", ImageEnhancer, r#"{"upscale": 5}"#, "upscale = 5 with the upsampler pixels"),
+        ("swin2sr", ImageEnhancer, r#"{"upsampler": "bilinear"}"#, "upsampler = bilinear"),
+        ("swin2sr", ImageEnhancer, r#"{"upsampler": "nearest+conv"}"#, "upscale = 2 with"),
+        ("swin2sr", ImageEnhancer, r#"{"upsampler": null}"#, "upscale = 2 with the upsampler none"),
+        ("rrdbnet", ImageEnhancer, "{}", "missing field"),
+        (
+            "rrdbnet",
+            ImageEnhancer,
+            r#"{"model_type": "rrdbnet", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 23,
+                "num_grow_ch": 32, "scale": 3}"#,
+            "scale = 3",
+        ),
         (
             "t5",
             Seq2SeqLm,

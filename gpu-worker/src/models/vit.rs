@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::{
     Architecture, ImageClassifier, LoadError, Model, ModelKind, check_divides, check_positive,
-    labels::LabelConfig,
+    labels::LabelConfig, sides::Size,
 };
 use crate::{
     layers::{Activation, LayerNorm, Linear, PatchEmbedding, Step},
@@ -56,23 +56,6 @@ struct Config {
     qkv_bias: bool,
     #[serde(flatten)]
     labels: LabelConfig,
-}
-
-/// One number for both sides, or height and width.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(untagged)]
-enum Size {
-    Square(i64),
-    Sides([i64; 2]),
-}
-
-impl Size {
-    fn sides(self) -> [i64; 2] {
-        match self {
-            Self::Square(side) => [side, side],
-            Self::Sides(sides) => sides,
-        }
-    }
 }
 
 impl Default for Config {

@@ -5,7 +5,7 @@ use tch::Kind;
 
 use super::{entry::Bytes, facts::Facts, precision::bytes_per_value};
 
-use crate::models::ModelKind;
+use crate::models::{ModelKind, enlargement};
 
 /// Keys and values are bounded to at least this many tokens …
 const MIN_CACHE_TOKENS: u64 = 2048;
@@ -18,6 +18,9 @@ const CHEAP_SEQ2SEQ_BYTES: u64 = 256 << 20;
 
 /// Tokens, patches or rows of a typical largest step, for the first estimate of its intermediate tensors.
 const STEP_ROWS: u64 = 2048;
+/// Pixels of a usual piece of a picture that is enhanced, and channels of the layers that enlarge it.
+const PIECE_PIXELS: u64 = 128 * 128;
+const HEAD_CHANNELS: u64 = 64;
 
 /// What a model is estimated to need before it was ever loaded here.
 pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
@@ -32,7 +35,8 @@ pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
         | ModelKind::TableAnswerer
         | ModelKind::MaskedLm
         | ModelKind::ImageClassifier
-        | ModelKind::ImageGenerator => 0,
+        | ModelKind::ImageGenerator
+        | ModelKind::ImageEnhancer => 0,
     };
     Bytes {
         weights: facts.weight_bytes(dtype),
@@ -43,6 +47,7 @@ pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
             ModelKind::ImageGenerator => {
                 config.picture_values().saturating_mul(bytes_per_value(dtype))
             }
+            ModelKind::ImageEnhancer => config.enhancing_bytes(dtype),
             _ => config.workspace_bytes(dtype),
         },
     }
@@ -122,6 +127,19 @@ impl Sizes {
         let latents = unet["sample_size"].as_u64().unwrap_or(64);
         let side = latents.saturating_mul(factor);
         side.saturating_mul(side).saturating_mul(first).saturating_mul(COPIES)
+    }
+
+    /// Intermediate tensors of one piece of a picture: a few of the body's width for each of its pixels, with the scores of
+    /// windows, and a few of the head's for each pixel that it becomes.
+    fn enhancing_bytes(&self, dtype: Kind) -> u64 {
+        let scale = u64::from(enlargement(&self.0).scale);
+        let dim = self.field(&["embed_dim", "num_feat"]).unwrap_or(180);
+        let grown = self.field(&["num_grow_ch"]).unwrap_or(0);
+        let body = dim.saturating_mul(12).saturating_add(grown.saturating_mul(12));
+        let head = HEAD_CHANNELS.saturating_mul(scale.saturating_mul(scale)).saturating_mul(4);
+        PIECE_PIXELS
+            .saturating_mul(body.saturating_add(head))
+            .saturating_mul(bytes_per_value(dtype))
     }
 
     /// Attention by distance holds a value per head and pair of tokens, which other attention never does: for tokens that
@@ -212,6 +230,12 @@ mod tests {
         let deberta = r#"{"relative_attention": true, "num_attention_heads": 4, "hidden_size": 8,
             "max_position_embeddings": 64, "position_buckets": 16, "num_hidden_layers": 2}"#;
         assert_eq!(distances(deberta), 2048 * 64 * 4 * 3 + 2 * 4 * 16 * 8);
+    }
+
+    #[test]
+    fn an_enhancer_needs_room_for_one_piece() {
+        let tiny = sizes(r#"{"embed_dim": 10, "upscale": 2}"#);
+        assert_eq!(tiny.enhancing_bytes(Kind::Half), 128 * 128 * (120 + 64 * 4 * 4) * 2);
     }
 
     #[test]

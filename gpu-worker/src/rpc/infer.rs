@@ -10,14 +10,15 @@ use std::{
 };
 
 use proto::{
-    InferEvent, InferRequest, InferResult, Media, QueuedEvent, Residency, ResidencyState,
-    ResultMetadata, StartedEvent, infer_event::Event as Kind, infer_request::Input, media::Content,
+    ImageRestorationRequest, ImageSuperResolutionRequest, InferEvent, InferRequest, InferResult,
+    Media, QueuedEvent, Residency, ResidencyState, ResultMetadata, StartedEvent,
+    infer_event::Event as Kind, infer_request::Input, media::Content,
 };
 use tokio::sync::watch;
 use tonic::Status;
 use tracing::{Span, field::Empty};
 
-use super::{EventStream, Shared, departure::Departure, pool};
+use super::{EventStream, Shared, chunks, departure::Departure, pool};
 use crate::{
     failure::{Code, Failure},
     lane::LaneHandle,
@@ -112,6 +113,10 @@ pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEve
                     lease.served(None);
                     shared.residencies.counters().requests.fetch_add(1, Ordering::Relaxed);
                     let metadata = call.metadata(&residency, timing);
+                    let mut output = output;
+                    for chunk in chunks::split(&mut output) {
+                        yield event(Kind::MediaChunk(chunk));
+                    }
                     yield event(Kind::Result(InferResult { metadata: Some(metadata), output: Some(output) }));
                     break;
                 }
@@ -141,6 +146,7 @@ struct Call {
     finish: Option<Finish>,
     prompt_tokens: Option<u32>,
     seed: Option<u64>,
+    total_steps: Option<u32>,
     tenant: Tenant,
     priority: i32,
     waits: bool,
@@ -192,6 +198,7 @@ impl Call {
         let tenant = Tenant::from(request.tenant.as_str());
         let Prepared { work, finish, prompt_tokens, seed } =
             pool::prepare(shared, &facts, task, request).await?;
+        let total_steps = work.total_steps().and_then(|steps| u32::try_from(steps).ok());
         Ok(Self {
             facts,
             task,
@@ -202,6 +209,7 @@ impl Call {
             finish: Some(finish),
             prompt_tokens,
             seed,
+            total_steps,
             tenant,
             priority,
             waits,
@@ -294,7 +302,7 @@ impl Call {
             worker: shared.identity.worker_id.clone(),
             device: shared.residencies.device().name.clone(),
             dtype: residency.dtype.clone(),
-            total_steps: None,
+            total_steps: self.total_steps,
             sample_rate: None,
             prompt_tokens: self.prompt_tokens,
         })
@@ -335,6 +343,10 @@ fn resolve_media(request: &mut InferRequest, shared: &Shared) -> Result<(), Fail
             Some(inputs) => [inputs.image.as_mut(), inputs.mask.as_mut()],
             None => [None, None],
         },
+        Some(
+            Input::ImageSuperResolution(ImageSuperResolutionRequest { inputs, .. })
+            | Input::ImageRestoration(ImageRestorationRequest { inputs, .. }),
+        ) => [inputs.as_mut().and_then(|inputs| inputs.image.as_mut()), None],
         Some(
             Input::TextGeneration(_)
             | Input::FeatureExtraction(_)

@@ -2,6 +2,7 @@
 
 mod auth;
 mod blobs;
+mod chunks;
 mod configure;
 mod departure;
 mod infer;
@@ -29,7 +30,7 @@ pub use self::{
     auth::Token,
     blobs::{Blobs, Limits as BlobLimits},
 };
-use crate::{config::Bound, failure::Failure, residency::Residencies};
+use crate::{config::Bound, failure::Failure, residency::Residencies, tasks};
 
 /// How often an idle connection is probed, so that a peer that vanished is noticed.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -49,6 +50,8 @@ pub struct Shared {
     pub identity: Identity,
     /// Threads that decode, tokenise and render.
     pub prepare: tokio::sync::Semaphore,
+    /// What one request may cost.
+    pub limits: tasks::Limits,
     /// Status streams end when the worker does.
     pub ended: CancellationToken,
 }
@@ -72,6 +75,7 @@ impl Service {
         blobs: Blobs,
         identity: Identity,
         prepare_threads: usize,
+        limits: tasks::Limits,
     ) -> Self {
         let held = blobs.clone();
         residencies.hold(move || held.bytes());
@@ -81,6 +85,7 @@ impl Service {
             blobs,
             identity,
             prepare,
+            limits,
             ended: CancellationToken::new(),
         }))
     }

@@ -20,7 +20,12 @@ pub(super) async fn prepare(
     request: InferRequest,
 ) -> Result<Prepared, Failure> {
     let facts = Arc::clone(facts);
-    let prepare = move || facts.processor(task)?.prepare(&request);
+    let limits = shared.limits;
+    let prepare = move || {
+        let prepared = facts.processor(task)?.prepare(&request)?;
+        limits.check(&prepared.work)?;
+        Ok(prepared)
+    };
     run(shared, task, "the input could not be prepared", prepare).await
 }
 

@@ -139,6 +139,9 @@ pub fn asked(input: &Input) -> Option<&str> {
         Input::FillMask(request) => request.options.as_ref()?.adapter.as_deref(),
         Input::ImageClassification(request) => request.options.as_ref()?.adapter.as_deref(),
         // Pipelines take none yet: their options have no such field.
-        Input::TextToImage(_) | Input::ImageToImage(_) => None,
+        Input::TextToImage(_)
+        | Input::ImageToImage(_)
+        | Input::ImageSuperResolution(_)
+        | Input::ImageRestoration(_) => None,
     }
 }

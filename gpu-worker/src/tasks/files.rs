@@ -16,6 +16,11 @@ impl Files {
         self.0.get(path).map(Vec::as_slice)
     }
 
+    /// Adds a file that the repository does not have.
+    pub fn insert(&mut self, path: &str, bytes: Vec<u8>) {
+        self.0.insert(path.to_owned(), bytes);
+    }
+
     pub fn text(&self, path: &str) -> Option<&str> {
         self.bytes(path).and_then(|bytes| std::str::from_utf8(bytes).ok())
     }

@@ -13,11 +13,12 @@ use proto::{GeneratedText, ProgressEvent, TokenEvent, media::Content};
 use super::{
     adapters::AdapterUse,
     counters::Counters,
+    enhancing::Tiling,
     outbox::{Outbox, Outgoing},
 };
 use crate::{
     failure::Failure,
-    media::{ImageProcessor, Picture, Pixels},
+    media::{ImageProcessor, Picture, Pixels, Source},
     sampling::{BeamOptions, Constraints, Decoding, SamplingOptions},
     schedulers::{self, SchedulerConfig},
     text::{CHANNELS, Tokenizer},
@@ -119,6 +120,46 @@ pub enum Work {
     AskTable(TableRow),
     Classify(Pixels),
     Paint(Box<Paint>),
+    Enhance(Box<Enhance>),
+}
+
+impl Work {
+    /// Steps that its pipeline will take, where that is known beforehand.
+    pub fn total_steps(&self) -> Option<usize> {
+        match self {
+            // Where pieces begin depends on the model, their number does not.
+            Self::Enhance(work) => Some(work.tiling(1).len()),
+            _ => None,
+        }
+    }
+
+    /// Pixels of the pictures that it makes.
+    pub fn output_pixels(&self) -> u64 {
+        match self {
+            Self::Enhance(work) => {
+                let Picture { width, height, .. } = work.source.picture;
+                let scale = u64::from(work.scale);
+                u64::from(width) * u64::from(height) * scale * scale
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// Make a larger or a better picture of one.
+pub struct Enhance {
+    pub source: Source,
+    /// By how much both sides grow.
+    pub scale: u32,
+    /// Side of the pieces that it is made in, in pixels of the source.
+    pub tile: u32,
+}
+
+impl Enhance {
+    /// The pieces, for a model for which they begin at multiples of `multiple`.
+    pub(super) fn tiling(&self, multiple: usize) -> Tiling {
+        Tiling::new(self.source.padded(), self.tile as usize, multiple)
+    }
 }
 
 /// Continue a prompt.
@@ -278,6 +319,7 @@ pub enum Made {
     Table(TableScores),
     Logits(Vec<f32>),
     Painted(Vec<Painted>),
+    Pictures(Vec<Picture>),
 }
 
 /// Logits of the tokens of a table.

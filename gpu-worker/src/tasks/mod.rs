@@ -8,6 +8,7 @@ pub mod batched;
 mod counters;
 mod distribution;
 mod encoding;
+mod enhancing;
 mod failures;
 mod fair_queue;
 mod files;
@@ -16,6 +17,7 @@ mod generation;
 mod image_classification;
 mod job;
 mod labels;
+mod limits;
 pub mod outbox;
 mod painting;
 mod pictures;
@@ -44,10 +46,11 @@ pub use self::{
     counters::{AGE_BOUNDS, BATCH_BOUNDS, CANCEL_BOUNDS, Cancels, Counters},
     files::Files,
     job::{
-        Encode, Event, Generate, Given, Job, JobCount, Made, Negative, Paint, Painted, Pooling,
-        PromptIds, Scaling, Score, TableRow, TableScores, Tenant, Timing, TokenRow, Vectors, Work,
-        Write,
+        Encode, Enhance, Event, Generate, Given, Job, JobCount, Made, Negative, Paint, Painted,
+        Pooling, PromptIds, Scaling, Score, TableRow, TableScores, Tenant, Timing, TokenRow,
+        Vectors, Work, Write,
     },
+    limits::Limits,
     shape::StepShape,
     suitability::misfit,
 };
@@ -144,6 +147,16 @@ pub const TASKS: &[Task] = &[
         kind: ModelKind::ImageGenerator,
         processor: painting::image_to_image,
     },
+    Task {
+        id: "image-super-resolution",
+        kind: ModelKind::ImageEnhancer,
+        processor: enhancing::processor,
+    },
+    Task {
+        id: "image-restoration",
+        kind: ModelKind::ImageEnhancer,
+        processor: enhancing::processor,
+    },
 ];
 
 pub fn find(id: &str) -> Option<&'static Task> {
@@ -181,6 +194,8 @@ pub fn of_input(request: &InferRequest) -> Option<&'static str> {
         Input::Text2textGeneration(_) => "text2text-generation",
         Input::Summarization(_) => "summarization",
         Input::Translation(_) => "translation",
+        Input::ImageSuperResolution(_) => "image-super-resolution",
+        Input::ImageRestoration(_) => "image-restoration",
     })
 }
 
@@ -319,6 +334,7 @@ impl Pipelines {
             Model::ImageGenerator(model) => {
                 Box::new(painting::PaintingPipeline::new(model, device))
             }
+            Model::ImageEnhancer(model) => Box::new(enhancing::EnhancePipeline::new(model, device)),
         };
         Self { pipelines: vec![pipeline], adapters, device, checkpoint: Some(checkpoint) }
     }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{Files, Task, table_question_answering};
-use crate::models::ModelKind;
+use crate::models::{ModelKind, enlargement};
 
 /// Why not; `None` where the config and the other small files have nothing against it.
 pub fn misfit(task: &Task, config: &Value, files: &Files) -> Option<String> {
@@ -22,6 +22,13 @@ pub fn misfit(task: &Task, config: &Value, files: &Files) -> Option<String> {
             1 => None,
             n_labels => Some(format!("it has {n_labels} labels, and only a single one can rank")),
         },
+        "image-super-resolution" if enlargement(config).scale == 1 => {
+            Some("it keeps the size of pictures; ask for image-restoration".to_owned())
+        }
+        "image-restoration" if enlargement(config).scale > 1 => {
+            let scale = enlargement(config).scale;
+            Some(format!("it enlarges pictures by {scale}; ask for image-super-resolution"))
+        }
         _ => None,
     }
 }
@@ -49,6 +56,7 @@ fn has_head(kind: ModelKind, class: &str) -> bool {
         ModelKind::CausalLm | ModelKind::Seq2SeqLm => {
             !ends(TEXTS) && !ends(TOKENS) && !ends(ANSWERS) && !ends(&["EncoderModel"])
         }
+        ModelKind::ImageEnhancer => ends(&["ForImageSuperResolution"]),
         ModelKind::TextEncoder | ModelKind::ImageClassifier | ModelKind::ImageGenerator => true,
     }
 }
@@ -135,6 +143,16 @@ mod tests {
             assert_eq!(entailment(&config), expected, "{config}");
             assert_eq!(fits("zero-shot-classification", &config), expected.is_some());
         }
+    }
+
+    #[test]
+    fn what_enlarges_is_not_what_repairs() {
+        let larger = json!({"architectures": ["Swin2SRForImageSuperResolution"], "upscale": 4});
+        let better = json!({"architectures": ["Swin2SRForImageSuperResolution"], "upscale": 1});
+        assert!(fits("image-super-resolution", &larger) && !fits("image-restoration", &larger));
+        assert!(fits("image-restoration", &better) && !fits("image-super-resolution", &better));
+        let bare = json!({"architectures": ["Swin2SRModel"], "upscale": 2});
+        assert!(!fits("image-super-resolution", &bare));
     }
 
     #[test]

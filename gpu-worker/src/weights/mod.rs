@@ -21,7 +21,7 @@ pub use self::{
     cursor::Weights,
     error::WeightsError,
     load::{Access, LoadProgress, OpenOptions},
-    rename::{GAMMA_BETA, OF_ANY_MODEL, Rename},
+    rename::{GAMMA_BETA, OF_ANY_MODEL, Rename, renamed},
     source::Part,
 };
 

@@ -54,7 +54,7 @@ impl Rename {
 }
 
 /// The names after all rules in turn, in the same order.
-pub(super) fn renamed<'a>(
+pub fn renamed<'a>(
     rules: impl IntoIterator<Item = &'a Rename>,
     mut names: Vec<String>,
 ) -> Vec<String> {

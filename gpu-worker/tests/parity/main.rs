@@ -10,6 +10,7 @@ mod beams;
 mod causal;
 mod diffusion;
 mod encoder;
+mod enhancer;
 mod fixture;
 mod generation;
 mod half_precision;

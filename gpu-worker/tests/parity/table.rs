@@ -7,8 +7,8 @@ use gpu_worker::{layers::Step, models::ModelKind};
 use tch::{Kind, Tensor};
 
 use crate::{
-    causal, diffusion, encoder,
-    fixture::{Fixture, assert_close, difference},
+    causal, diffusion, encoder, enhancer,
+    fixture::{Fixture, assert_close, assert_within, difference},
     image, seq2seq, tables,
 };
 
@@ -68,6 +68,17 @@ fn rows() -> Vec<Row> {
         let model = fixture.image_classifier(Kind::Float);
         let found: Tensor = model.logits(&image::pixels(&*model), &Step::whole());
         row(ModelKind::ImageClassifier, name, &found, fixture.expected("logits"), false);
+    }
+    for name in enhancer::ENHANCERS {
+        let fixture = Fixture::open(name);
+        let model = enhancer::model(&fixture);
+        let expected = fixture.expected("odd");
+        let pixels = enhancer::pixels(&*model, "odd", expected);
+        let found = model.enhance(&pixels, &Step::whole());
+        assert_within(enhancer::TOLERANCE, &found, expected, name);
+        let (loaded_as, name) = (ModelKind::ImageEnhancer.to_string(), (*name).to_owned());
+        let difference = difference(&found, expected);
+        rows.push(Row { loaded_as, name, difference, has_ids: false });
     }
     diffusion::every_network(|loaded_as, name, difference| {
         let (loaded_as, name) = (loaded_as.to_owned(), name.to_owned());

@@ -14,6 +14,7 @@ mod discovery;
 mod drain;
 mod drained;
 mod endurance;
+mod enlarging;
 mod evictions;
 mod faults;
 mod faults_memory;

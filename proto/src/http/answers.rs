@@ -34,7 +34,7 @@ pub enum TaskOutput {
     Table(TableAnswer),
     /// `fill-mask`
     Filled(FillMaskOutput),
-    /// `text-to-image`
+    /// `text-to-image`, `image-to-image`, `image-super-resolution`, `image-restoration`
     Images(ImagesOutput),
 }
 

@@ -35,6 +35,8 @@ const SIGNS: Record<string, ReactNode> = {
   "table-question-answering": TEXT,
   "fill-mask": TEXT,
   "image-classification": PICTURE,
+  "image-super-resolution": PICTURE,
+  "image-restoration": PICTURE,
   "sentence-similarity": COMPARE,
   "feature-extraction": VECTOR,
 };

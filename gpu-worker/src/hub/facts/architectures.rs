@@ -45,7 +45,7 @@ const BY_ENDING: [(&str, &str); 38] = [
 ];
 
 /// Model types whose architecture's name does not tell, or tells something else.
-const BY_MODEL_TYPE: [(&str, &str); 66] = [
+const BY_MODEL_TYPE: [(&str, &str); 67] = [
     ("whisper", "automatic-speech-recognition"),
     ("speech_to_text", "automatic-speech-recognition"),
     ("speech-encoder-decoder", "automatic-speech-recognition"),
@@ -112,6 +112,7 @@ const BY_MODEL_TYPE: [(&str, &str); 66] = [
     ("vit", "image-feature-extraction"),
     ("dinov2", "image-feature-extraction"),
     ("speecht5", "text-to-speech"),
+    ("rrdbnet", "image-super-resolution"),
 ];
 
 /// Types whose pretraining head fills masks (and does something else besides).
@@ -137,6 +138,18 @@ const PICTURE_TYPES: [&str; 14] = [
 ];
 
 pub(super) fn by_config(config: &Value) -> Option<&'static str> {
+    match by_names(config) {
+        // One that does not enlarge repairs.
+        Some("image-super-resolution") if keeps_size(config) => Some("image-restoration"),
+        task => task,
+    }
+}
+
+fn keeps_size(config: &Value) -> bool {
+    ["upscale", "scale"].iter().find_map(|name| config.get(*name)?.as_u64()) == Some(1)
+}
+
+fn by_names(config: &Value) -> Option<&'static str> {
     let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
     let by_type =
         || BY_MODEL_TYPE.iter().find(|(name, _)| *name == model_type).map(|(_, task)| *task);

@@ -26,6 +26,9 @@ const ALIASES: [(&str, &str); 14] = [
     ("tts", "text-to-speech"),
 ];
 
+/// Tasks of models that make one picture of another in one way only.
+const ENHANCING: [&str; 2] = ["image-super-resolution", "image-restoration"];
+
 /// The task that a name stands for: itself, unless it is an alias.
 pub fn canonical_task(name: &str) -> &str {
     ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, task)| task)
@@ -40,6 +43,11 @@ pub fn infer_task(
 ) -> Option<String> {
     let tag = pipeline_tag.map(str::trim).filter(|tag| !matches!(*tag, "" | "other"));
     let task = match (tag, model_index) {
+        // What a model that only enlarges is tagged with.
+        (Some("image-to-image"), None) => {
+            let of_config = config.and_then(architectures::by_config);
+            of_config.filter(|task| ENHANCING.contains(task)).unwrap_or("image-to-image")
+        }
         (Some(tag), _) => canonical_task(tag),
         (None, _) if has_modules => "sentence-similarity",
         (None, Some(index)) => pipelines::by_pipeline(index)?,
@@ -74,6 +82,20 @@ mod tests {
         assert_eq!(tagged("other"), "sentence-similarity");
         assert_eq!(tagged(""), "sentence-similarity");
         assert_eq!(infer_task(Some(&config), false, Some(&index), None).unwrap(), "text-to-image");
+    }
+
+    #[test]
+    fn a_model_that_enlarges_is_told_from_one_that_follows_words() {
+        let tagged = |config: Value| {
+            infer_task(Some(&config), false, None, Some("image-to-image")).expect("a task")
+        };
+        let swin2sr = |upscale: u32| {
+            tagged(json!({"architectures": ["Swin2SRForImageSuperResolution"], "upscale": upscale}))
+        };
+        assert_eq!(swin2sr(2), "image-super-resolution");
+        assert_eq!(swin2sr(1), "image-restoration");
+        assert_eq!(tagged(json!({"model_type": "rrdbnet", "scale": 4})), "image-super-resolution");
+        assert_eq!(tagged(json!({"architectures": ["NovelModel"]})), "image-to-image");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::bare::Bare;
 use crate::{
     failure::{Code, Failure},
     hub::{Repository, select::inside},
@@ -21,6 +22,8 @@ pub(super) struct PartConfig {
     /// Empty for the repository's root.
     pub(super) folder: String,
     pub(super) config: Value,
+    /// Its checkpoint, where that has a name of its own.
+    pub(super) file: Option<String>,
 }
 
 pub(super) struct Described {
@@ -46,7 +49,17 @@ impl Described {
         Self {
             config: files.text("config.json").unwrap_or_default().to_owned(),
             model_type: model_type.to_owned(),
-            parts: vec![PartConfig { folder: String::new(), config }],
+            parts: vec![PartConfig { folder: String::new(), config, file: None }],
+        }
+    }
+
+    /// Of a repository without a config.
+    pub(super) fn bare(Bare { config, file }: Bare) -> Self {
+        let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+        Self {
+            config: config.to_string(),
+            model_type: model_type.to_owned(),
+            parts: vec![PartConfig { folder: String::new(), config, file: Some(file) }],
         }
     }
 
@@ -77,7 +90,7 @@ impl Described {
             };
             configs.insert(name.to_owned(), config.clone());
             if without.is_none() {
-                parts.push(PartConfig { folder: name.to_owned(), config });
+                parts.push(PartConfig { folder: name.to_owned(), config, file: None });
             }
         }
         let config = json!({"_class_name": class, "index": index, "components": configs});

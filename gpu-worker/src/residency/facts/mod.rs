@@ -2,6 +2,7 @@
 //!
 //! Read from `config.json` and the tensor headers; nothing is downloaded but the small files.
 
+mod bare;
 mod described;
 mod pickles;
 mod selected;
@@ -198,22 +199,31 @@ impl Facts {
     }
 
     pub(super) async fn read(repository: Repository) -> Result<Self, Failure> {
-        let files = read_small_files(&repository).await?;
-        let config_json = files.json("config.json")?;
+        let mut files = read_small_files(&repository).await?;
+        let mut config_json = files.json("config.json")?;
         let model_index = files.json("model_index.json")?;
+        let bare = match (&config_json, &model_index) {
+            (None, None) => bare::recognise(&repository).await?,
+            _ => None,
+        };
+        if let Some(bare) = &bare {
+            files.insert("config.json", bare.config.to_string().into_bytes());
+            config_json = Some(bare.config.clone());
+        }
         let inferred_task = infer_task(
             config_json.as_ref(),
             files.bytes("modules.json").is_some(),
             model_index.as_ref(),
             repository.pipeline_tag(),
         );
-        let described = match (config_json, &model_index) {
+        let described = match (bare, config_json, &model_index) {
+            (Some(bare), ..) => Described::bare(bare),
             // Some pipelines have a `config.json` beside their index that says nothing of a model.
-            (config, Some(index)) if !config.as_ref().is_some_and(names_model) => {
+            (None, config, Some(index)) if !config.as_ref().is_some_and(names_model) => {
                 Described::pipeline(&repository, &files, index)?
             }
-            (Some(config), _) => Described::single(&files, config),
-            (None, _) => return Err(no_config(&repository)),
+            (None, Some(config), _) => Described::single(&files, config),
+            (None, None, _) => return Err(no_config(&repository)),
         };
         let selected = Selected::of(&repository, &described.parts).await?;
         Ok(Self {

@@ -4,15 +4,18 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use tch::Kind;
 
-use super::{READS_AT_ONCE, bytes_per_value, read_file, selected::Totals};
+use super::{READS_AT_ONCE, bare::Shapes, bytes_per_value, read_file, selected::Totals};
 use crate::{
     failure::{Code, Failure},
     hub::{
         Repository,
         select::{SelectError, is_torch, pickle_files, pickles_index},
     },
-    weights::pickle::{self, Checkpoint, Dtype, END_BYTES},
+    weights::pickle::{self, Checkpoint, Description, Dtype, END_BYTES, TensorRecord},
 };
+
+/// Of an older file so much is looked at for its description.
+const DESCRIPTION_BYTES: u64 = 4 << 20;
 
 /// How weights are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,15 @@ pub(super) async fn instead(
     let Some(files) = pickle_files(repository.files(), folder, index)? else {
         return Err(error.into());
     };
+    of_files(repository, files, config).await
+}
+
+/// What these files hold, of one checkpoint.
+pub(super) async fn of_files(
+    repository: &Repository,
+    files: Vec<String>,
+    config: &Value,
+) -> Result<(Vec<String>, WeightsFormat, Totals), Failure> {
     let reads: Vec<_> = files.iter().map(|path| read(repository, path)).collect();
     let checkpoints: Vec<Option<Checkpoint>> =
         futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
@@ -72,6 +84,23 @@ pub(super) async fn instead(
         tensors.map(|tensor| (tensor.elements(), tensor.bytes(), floating_kind(tensor.dtype))),
     );
     Ok((files, WeightsFormat::TorchZip, totals))
+}
+
+/// Names and shapes of a file's weights; `None` where its beginning does not tell them.
+pub(super) async fn shapes(repository: &Repository, path: &str) -> Result<Option<Shapes>, Failure> {
+    let of = |checkpoint: &Checkpoint| {
+        let shape = |record: &TensorRecord| record.shape.iter().map(|&size| size as i64).collect();
+        let weights = checkpoint.weights();
+        weights.map(|(name, record)| (name.to_owned(), shape(record))).collect::<Shapes>()
+    };
+    if let Some(checkpoint) = read(repository, path).await? {
+        return Ok(Some(of(&checkpoint)));
+    }
+    let size = repository.file(path).map_or(0, |file| file.size);
+    let beginning = repository.read_range(path, 0..size.min(DESCRIPTION_BYTES)).await?;
+    let parsed = tokio::task::spawn_blocking(move || Description::parse(&beginning)).await;
+    let parsed = parsed.map_err(|error| Failure::new(Code::LoadFailed, error))?;
+    Ok(parsed.ok().map(|description| of(description.checkpoint())))
 }
 
 /// What an archive holds; `None` for a file of the format before that.

@@ -4,7 +4,9 @@ use futures::{StreamExt, TryStreamExt};
 use safetensors::Dtype;
 use tch::Kind;
 
-use super::{READS_AT_ONCE, WeightsFormat, described::PartConfig, pickles, read_file};
+use super::{
+    READS_AT_ONCE, WeightsFormat, bare::Shapes, described::PartConfig, pickles, read_file,
+};
 use crate::{
     failure::{Code, Failure},
     hub::{
@@ -49,6 +51,9 @@ impl Selected {
     }
 
     async fn of_part(repository: &Repository, part: &PartConfig) -> Result<Self, Failure> {
+        if let Some(file) = &part.file {
+            return Self::of_file(repository, file, &part.config).await;
+        }
         let query = WeightsQuery {
             folder: &part.folder,
             config: Some(&part.config),
@@ -71,6 +76,26 @@ impl Selected {
             };
         Ok(Self { files, format, totals })
     }
+
+    async fn of_file(
+        repository: &Repository,
+        file: &str,
+        config: &serde_json::Value,
+    ) -> Result<Self, Failure> {
+        let files = vec![file.to_owned()];
+        if file.ends_with(".safetensors") {
+            let totals = Totals::of(&read_headers(repository, &files).await?);
+            return Ok(Self { files, format: WeightsFormat::Safetensors, totals });
+        }
+        let (files, format, totals) = pickles::of_files(repository, files, config).await?;
+        Ok(Self { files, format, totals })
+    }
+}
+
+/// Names and shapes of the tensors of a safetensors file.
+pub(super) async fn shapes(repository: &Repository, path: &str) -> Result<Shapes, Failure> {
+    let header = read_header(repository, path).await?;
+    Ok(header.tensors.into_iter().map(|tensor| (tensor.name, tensor.shape)).collect())
 }
 
 async fn read_headers(

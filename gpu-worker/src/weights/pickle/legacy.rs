@@ -64,6 +64,11 @@ impl Description {
         Ok(Self { checkpoint, keys, end })
     }
 
+    /// Its tensors; where their storages are is not known yet.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
     /// Finds the storages in a file of `size` bytes; `count_at` reads the eight bytes at a place of it.
     pub fn locate<E: From<CheckpointError>>(
         mut self,

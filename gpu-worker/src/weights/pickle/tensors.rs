@@ -11,8 +11,9 @@ use super::{
 const MAX_DIMENSIONS: usize = 64;
 /// A tensor that shows more bytes than its storage has is refused beyond this.
 const MAX_EXPANDED_BYTES: u64 = 64 << 20;
-/// Names of the dictionary that weights may be in, beside whatever else a training script kept.
-const WRAPPERS: [&str; 2] = ["state_dict.", "model_state_dict."];
+/// Names of the dictionary that weights may be in, beside whatever else a training script kept. BasicSR keeps the weights
+/// and their running mean, which is the better one.
+const WRAPPERS: [&str; 4] = ["state_dict.", "model_state_dict.", "params_ema.", "params."];
 /// How deep the names may be nested: `{"state_dict": {…}}` is a checkpoint too.
 const MAX_DEPTH: usize = 4;
 

@@ -2,6 +2,7 @@
 
 pub mod adapters;
 pub mod api;
+pub mod enhancers;
 pub mod events;
 pub mod hashed;
 pub mod judges;

@@ -24,7 +24,7 @@ export function MadePicture({ made, before, name }: MadePictureProps) {
     <figure className={styles.figure}>
       <div className={styles.frame}>
         {before === undefined ? null : (
-          <img className={styles.before} src={before} alt="The picture that was given" />
+          <img className={styles.before} src={before} alt="As it was given" />
         )}
         <img
           className={before === undefined ? styles.only : styles.after}
@@ -32,7 +32,7 @@ export function MadePicture({ made, before, name }: MadePictureProps) {
           src={picture}
           width={made.width}
           height={made.height}
-          alt={`The picture that was made, ${size} pixels`}
+          alt={`What was made, ${size} pixels`}
         />
       </div>
       {before === undefined ? null : (

@@ -74,9 +74,9 @@ test("the pieces that are done are counted while it runs", async () => {
 
 test("what was made lies over what was given, and can be saved", async () => {
   await run(["start", START], ["progress", PROGRESS], ["done", DONE]);
-  const made = await screen.findByAltText("The picture that was made, 8 × 6 pixels");
+  const made = await screen.findByAltText("What was made, 8 × 6 pixels");
   expect(made.getAttribute("src")).toBe(MADE);
-  expect(screen.getByAltText("The picture that was given")).toBeDefined();
+  expect(screen.getByAltText("As it was given")).toBeDefined();
   const save = screen.getByRole("link", { name: "Save" });
   expect(save.getAttribute("download")).toBe("larger.jpeg");
 });

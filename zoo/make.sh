@@ -2,7 +2,7 @@
 # Makes one model again: trains and scores it, writes its folder, then its expected values. PYTHON is an
 # interpreter that has zoo/requirements.txt, in an environment outside the repository.
 set -eu
-model="${1:?usage: zoo/make.sh MODEL (storyteller, sentences, shape-classifier)}"
+model="${1:?usage: zoo/make.sh MODEL, as in zoo/README.md}"
 module="$(printf '%s' "$model" | tr - _)"
 cd "$(dirname "$0")/.."
 if [ ! -f "zoo/recipes/$module.py" ] || [ ! -f "zoo/expectations/$module.py" ]; then

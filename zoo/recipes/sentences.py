@@ -1,16 +1,15 @@
 """`zoo/sentences`: a BERT whose sentence vectors are near when the sentences speak of the same things."""
 
-import json
 from random import Random
 
 import torch
 from sentence_transformers import SentenceTransformer
-from tokenizers import BertWordPieceTokenizer
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from zoo.card import Card, write_card
 from zoo.layout import model_folder
 from zoo.recipes.optimisation import muon, seed_everything, train
+from zoo.recipes.word_pieces import write_json, write_word_pieces
 from zoo.world.caption import paraphrase, query
 from zoo.world.scene import Scene, neighbour, random_scene
 
@@ -23,7 +22,6 @@ MAX_TOKENS = 64
 DIM = 96
 N_SCORED = 1000
 PROMPTS = {"query": "query: ", "document": ""}
-PRINTABLE = [chr(code) for code in range(33, 127)]
 
 
 def told_scene(random: Random) -> Scene:
@@ -78,35 +76,9 @@ def held_out_triples(n_triples: int) -> list[dict]:
 
 
 def write_tokenizer(folder, random: Random) -> None:
-    """A lower-casing WordPiece tokenizer; every printable ASCII character is a piece, so plain text has no unknown token."""
-    tokenizer = BertWordPieceTokenizer(lowercase=True)
+    """A lower-casing WordPiece tokenizer of the training sentences."""
     sentences = [text for _ in range(4000) for text in training_triple(random)[1:]]
-    tokenizer.train_from_iterator(sentences, vocab_size=600, min_frequency=2, initial_alphabet=PRINTABLE, show_progress=False)
-    vocabulary = tokenizer.get_vocab()
-    # Continuation pieces of all letters and digits, so that no word is unknown.
-    missing = [f"##{character}" for character in "abcdefghijklmnopqrstuvwxyz0123456789" if f"##{character}" not in vocabulary]
-    words = sorted(vocabulary, key=vocabulary.get) + missing
-    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
-    complete = BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True)
-    complete.save(str(folder / "tokenizer.json"))
-    specials = {
-        "unk_token": "[UNK]",
-        "sep_token": "[SEP]",
-        "pad_token": "[PAD]",
-        "cls_token": "[CLS]",
-        "mask_token": "[MASK]",
-    }
-    settings = {
-        "tokenizer_class": "BertTokenizer",
-        "do_lower_case": True,
-        "tokenize_chinese_chars": True,
-        "strip_accents": None,
-        "clean_up_tokenization_spaces": True,
-        "model_max_length": MAX_TOKENS,
-        **specials,
-    }
-    write_json(folder / "tokenizer_config.json", settings)
-    write_json(folder / "special_tokens_map.json", specials)
+    write_word_pieces(folder, sentences, n_pieces=600, lowercase=True, max_tokens=MAX_TOKENS)
 
 
 def write_sentence_modules(folder) -> None:
@@ -138,11 +110,6 @@ def write_sentence_modules(folder) -> None:
             "include_prompt": True,
         },
     )
-
-
-def write_json(path, value) -> None:
-    """Indented JSON with a newline at its end."""
-    path.write_text(json.dumps(value, indent=2) + "\n")
 
 
 def embed(model: BertModel, tokenizer, texts: list[str]) -> torch.Tensor:

@@ -5,6 +5,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::harness::{
+    assert_alike,
     events::check_whole,
     system::{Setup, System},
     token_models::{self, TOKEN_MODELS, cases},
@@ -39,28 +40,6 @@ fn request(task: &str, model_id: &str, case: &Value) -> Value {
     })
 }
 
-/// Numbers within the tolerance, all else exact.
-#[track_caller]
-fn assert_same(found: &Value, expected: &Value, what: &str) {
-    match (found, expected) {
-        (Value::Object(found), Value::Object(expected)) => {
-            assert_eq!(found.len(), expected.len(), "{what}: {found:?}");
-            expected.iter().for_each(|(name, value)| {
-                assert_same(found.get(name).unwrap_or(&Value::Null), value, what);
-            });
-        }
-        (Value::Array(found), Value::Array(expected)) => {
-            assert_eq!(found.len(), expected.len(), "{what}: {found:?}");
-            found.iter().zip(expected).for_each(|(one, other)| assert_same(one, other, what));
-        }
-        (Value::Number(found), Value::Number(expected)) => {
-            let number = |number: &serde_json::Number| number.as_f64().expect("a number");
-            assert!((number(found) - number(expected)).abs() <= TOLERANCE, "{what}: {found}");
-        }
-        _ => assert_eq!(found, expected, "{what}"),
-    }
-}
-
 async fn answers_as_the_reference(name: &str) {
     let models = models().await;
     let api = models.system.api();
@@ -68,15 +47,18 @@ async fn answers_as_the_reference(name: &str) {
     let ask = |(model_id, case): &(String, Value)| request(task(name), model_id, case);
     let requests: Vec<Value> = cases.iter().map(ask).collect();
     for (request, (model_id, case)) in requests.iter().zip(&cases) {
-        assert_same(&api.output(request).await, &case["output"], &format!("{model_id}: {case}"));
+        let what = format!("{model_id}: {case}");
+        assert_alike(&what, &api.output(request).await, &case["output"], TOLERANCE);
     }
     let outputs = join_all(requests.iter().map(|request| api.output(request))).await;
     for (output, (model_id, case)) in outputs.iter().zip(&cases) {
-        assert_same(output, &case["output"], &format!("{model_id}, together: {case}"));
+        let what = format!("{model_id}, together: {case}");
+        assert_alike(&what, output, &case["output"], TOLERANCE);
     }
     let events = api.stream(&requests[0]).await.all().await;
     let done = check_whole(&events);
-    assert_same(&done["result"]["task_output"], &cases[0].1["output"], "as a stream");
+    let streamed = &done["result"]["task_output"];
+    assert_alike("as a stream", streamed, &cases[0].1["output"], TOLERANCE);
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ mod observing;
 mod older_files;
 mod painting;
 mod parity_pictures;
+mod parity_tasks;
 mod parity_text;
 mod parity_vectors;
 mod residency;

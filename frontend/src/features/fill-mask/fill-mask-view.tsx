@@ -18,7 +18,7 @@ import styles from "./fill-mask-view.module.css";
 
 export function FillMaskView({ model }: TaskViewProps) {
   const run = useRun();
-  const [text, setText] = useState("The small boat is [MASK].");
+  const [text, setText] = useState("Mia has a small red circle. The circle of Mia is [MASK].");
   const [topK, setTopK] = useState("5");
   const [targets, setTargets] = useState("");
 

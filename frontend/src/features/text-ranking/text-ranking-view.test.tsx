@@ -36,6 +36,6 @@ test("the candidates are shown in the order of the answer", async () => {
       .map((item) => item.textContent),
   ).toEqual([
     "The boat left the harbour at noon.0.900",
-    "A small red circle is left of a blue square.0.100",
+    "Mia has a small red circle. It lies on the left.0.100",
   ]);
 });

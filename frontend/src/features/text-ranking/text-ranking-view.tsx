@@ -25,8 +25,8 @@ const RETRIEVAL: Ranking = { task: "text-retrieval", title: "Text retrieval", bu
 
 const QUERY = "Where is the small red circle?";
 const CANDIDATES = [
-  "A small red circle is left of a blue square.",
-  "A large green triangle moves to the top.",
+  "Mia has a small red circle. It lies on the left.",
+  "Tom has a large blue circle. It lies at the top.",
   "The boat left the harbour at noon.",
 ].join("\n");
 

@@ -36,13 +36,14 @@ const SUMMARIZATION: Writing = {
   title: "Summarization",
   button: "Summarise",
   example:
-    "The boat left the harbour at noon. By night it had not come back, and the people on the hill lit a fire.",
+    'Once there was a small red circle. One day it began to rain. The red circle had no roof. Then a large green star opened a door. "Come in, there is room for two," said the green star. They sat together and listened to the rain.',
 };
 const TRANSLATION: Writing = {
   task: "translation",
   title: "Translation",
   button: "Translate",
-  example: "A small red circle is left of a blue square.",
+  example:
+    "There is a small red circle on the left and a large blue star on the right on a plain ground.",
 };
 
 export function Text2TextGenerationView(props: TaskViewProps) {

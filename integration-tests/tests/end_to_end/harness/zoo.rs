@@ -8,6 +8,7 @@ use serde_json::Value;
 pub const STORYTELLER: &str = "zoo/storyteller";
 pub const SENTENCES: &str = "zoo/sentences";
 pub const SHAPES: &str = "zoo/shape-classifier";
+pub const TRANSLATOR: &str = "zoo/translator";
 
 fn zoo() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).with_file_name("zoo")

@@ -247,10 +247,12 @@ async fn another_scheduler_makes_another_picture_of_the_same_noise() {
             json!({"text": "a", "seed": 5, "num_inference_steps": 4, "scheduler": scheduler});
         pixels(&system.api().output(&request("pipeline-sd1", &case)).await)
     };
+    // How many threads a step gets goes by what else runs, and rounding by the threads.
+    let differ = |a: &[u8], b: &[u8]| a.iter().zip(b).any(|(a, b)| a.abs_diff(*b) > 1);
     let own = paint(Value::Null).await;
-    assert_eq!(own, paint(Value::Null).await);
+    assert!(!differ(&own, &paint(Value::Null).await));
     let euler = paint(json!("euler")).await;
-    assert_eq!(euler, paint(json!("EulerDiscreteScheduler")).await);
-    assert_ne!(euler, own);
-    assert_ne!(euler, paint(json!("dpm++_2m_karras")).await);
+    assert!(!differ(&euler, &paint(json!("EulerDiscreteScheduler")).await));
+    assert!(differ(&euler, &own));
+    assert!(differ(&euler, &paint(json!("dpm++_2m_karras")).await));
 }

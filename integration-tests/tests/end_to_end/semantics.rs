@@ -74,7 +74,8 @@ async fn pictures_are_called_what_they_show() {
         let picture = zoo::picture(case["file"].as_str().expect("a file"));
         json!({"inputs": {"image_base64": picture}, "options": {"top_k": 1}})
     };
-    let is_right = |case: &Value, output: &Value| output["predictions"][0]["label"] == case["label"];
+    let is_right =
+        |case: &Value, output: &Value| output["predictions"][0]["label"] == case["label"];
     assert_right(SHAPES, request, is_right).await;
 }
 

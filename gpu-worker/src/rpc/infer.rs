@@ -10,15 +10,14 @@ use std::{
 };
 
 use proto::{
-    ImageRestorationRequest, ImageSuperResolutionRequest, InferEvent, InferRequest, InferResult,
-    Media, QueuedEvent, Residency, ResidencyState, ResultMetadata, StartedEvent,
-    infer_event::Event as Kind, infer_request::Input, media::Content,
+    InferEvent, InferRequest, InferResult, QueuedEvent, Residency, ResidencyState, ResultMetadata,
+    StartedEvent, infer_event::Event as Kind,
 };
 use tokio::sync::watch;
 use tonic::Status;
 use tracing::{Span, field::Empty};
 
-use super::{EventStream, Shared, chunks, departure::Departure, pool};
+use super::{EventStream, Shared, chunks, departure::Departure, media, pool};
 use crate::{
     failure::{Code, Failure},
     lane::LaneHandle,
@@ -174,7 +173,7 @@ impl Call {
             let message = format!("is {:?}, but the input is for {of_input}", request.task);
             return Err(Failure::invalid("task", message));
         }
-        resolve_media(&mut request, shared)?;
+        media::resolve(&mut request, shared)?;
         let request_id = request.request_id.clone();
         let model = request.model.take().unwrap_or_default();
         let facts = shared.residencies.facts().get(&model.model_id, &model.revision).await?;
@@ -331,49 +330,6 @@ impl Call {
             runtime_ms_worker: ms(self.arrived.elapsed()),
         }
     }
-}
-
-/// Puts the bytes of blobs where the request names them.
-fn resolve_media(request: &mut InferRequest, shared: &Shared) -> Result<(), Failure> {
-    let media: [Option<&mut Media>; 2] = match &mut request.input {
-        Some(Input::ImageClassification(request)) => {
-            [request.inputs.as_mut().and_then(|inputs| inputs.image.as_mut()), None]
-        }
-        Some(Input::ImageToImage(request)) => match &mut request.inputs {
-            Some(inputs) => [inputs.image.as_mut(), inputs.mask.as_mut()],
-            None => [None, None],
-        },
-        Some(
-            Input::ImageSuperResolution(ImageSuperResolutionRequest { inputs, .. })
-            | Input::ImageRestoration(ImageRestorationRequest { inputs, .. }),
-        ) => [inputs.as_mut().and_then(|inputs| inputs.image.as_mut()), None],
-        Some(
-            Input::TextGeneration(_)
-            | Input::FeatureExtraction(_)
-            | Input::SentenceSimilarity(_)
-            | Input::TextClassification(_)
-            | Input::ZeroShotClassification(_)
-            | Input::TextRanking(_)
-            | Input::TextRetrieval(_)
-            | Input::Text2textGeneration(_)
-            | Input::Summarization(_)
-            | Input::Translation(_)
-            | Input::TokenClassification(_)
-            | Input::QuestionAnswering(_)
-            | Input::FillMask(_)
-            | Input::TextToImage(_)
-            | Input::TableQuestionAnswering(_),
-        )
-        | None => [None, None],
-    };
-    for media in media.into_iter().flatten() {
-        let Some(Content::BlobId(id)) = &media.content else { continue };
-        let bytes = shared.blobs.get(id).ok_or_else(|| {
-            Failure::new(Code::NotFound, format!("there is no blob {id}")).at("blob_id")
-        })?;
-        media.content = Some(Content::Inline(bytes.to_vec()));
-    }
-    Ok(())
 }
 
 fn loading(state: &LoadState) -> Kind {

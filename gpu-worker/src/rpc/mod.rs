@@ -7,6 +7,7 @@ mod configure;
 mod departure;
 mod infer;
 mod load;
+mod media;
 mod plan;
 mod pool;
 mod status;

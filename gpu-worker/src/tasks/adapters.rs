@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 use proto::infer_request::Input;
 use tch::{Device, Tensor};
 
-use super::{Job, JobCount, Pipelines};
+use super::{Job, JobCount};
 use crate::{
     failure::{Code, Failure},
     layers::Adapter,
@@ -54,12 +54,12 @@ impl Adapters {
         job.adapter.as_ref().is_none_or(|used| self.0.borrow().contains_key(&used.key))
     }
 
-    fn remove(&self, key: &AdapterKey) {
+    pub fn remove(&self, key: &AdapterKey) {
         self.0.borrow_mut().remove(key);
     }
 
     /// Fits an adapter to the model that was loaded with `checkpoint`.
-    fn adopt(
+    pub fn adopt(
         &self,
         fetched: FetchedAdapter,
         checkpoint: &Checkpoint,
@@ -70,22 +70,6 @@ impl Adapters {
         let adapter = Rc::new(Adapter::new(moved.collect()));
         self.0.borrow_mut().insert(fetched.key, adapter);
         Ok(())
-    }
-}
-
-impl Pipelines {
-    /// Takes an adapter for the jobs that will ask for it.
-    pub fn adopt(&self, adapter: FetchedAdapter) -> Result<(), Failure> {
-        let Some(checkpoint) = &self.checkpoint else {
-            let message = "this model takes no adapters";
-            return Err(Failure::new(Code::FormatNotSupported, message).at(FIELD));
-        };
-        self.adapters.adopt(adapter, checkpoint, self.device)
-    }
-
-    /// Lets go of an adapter that no job has.
-    pub fn discard(&self, key: &AdapterKey) {
-        self.adapters.remove(key);
     }
 }
 

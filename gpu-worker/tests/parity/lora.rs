@@ -28,6 +28,9 @@ const CAUSAL: &[&[&str]] = &[
     &["lora-phi3"],
 ];
 const SEQUENCE_CLASSIFIERS: &[&str] = &["lora-bert-sequence", "lora-bert-sequence-plain"];
+const TOKEN_CLASSIFIERS: &[&str] = &["lora-roberta-token"];
+const IMAGE_CLASSIFIERS: &[&str] = &["lora-vit"];
+const WRITERS: &[&str] = &["lora-t5"];
 
 type Row = Option<Rc<Adapter>>;
 
@@ -144,6 +147,51 @@ fn a_causal_model_with_an_adapter_equals_the_merged_reference() {
     }
 }
 
+/// Every adapter's name, the kind of its model, and what it answers beside what the reference does; nothing where only ids
+/// are compared.
+pub fn every_adapter(mut visit: impl FnMut(&str, ModelKind, Option<(&Tensor, &Tensor)>)) {
+    let _guard = tch::no_grad_guard();
+    for names in CAUSAL {
+        let fixture = base(names[0]);
+        let (model, checkpoint, _) = fixture.load_with_checkpoint(ModelKind::CausalLm, Kind::Float);
+        let decoder = Decoder::new(model);
+        for lora in adapters(names, &checkpoint) {
+            let found =
+                decoder.logits(&[(fixture.expected("long"), Some(lora.adapter.clone()))], 64);
+            let pair = (&found[0], lora.expected("long_logits"));
+            visit(lora.name, ModelKind::CausalLm, Some(pair));
+        }
+    }
+    let readers = [SEQUENCE_CLASSIFIERS, TOKEN_CLASSIFIERS];
+    for (names, kind) in
+        readers.into_iter().zip([ModelKind::SequenceClassifier, ModelKind::TokenClassifier])
+    {
+        let fixture = base(names[0]);
+        let (model, checkpoint, _) = fixture.load_with_checkpoint(kind, Kind::Float);
+        for lora in adapters(names, &checkpoint) {
+            let step = Step::whole().with_adapters(&[Some(lora.adapter.clone())]);
+            let ids = fixture.expected("long").unsqueeze(0);
+            let found = encoder::answer(&model, &ids, None, &step).select(0, 0);
+            visit(lora.name, kind, Some((&found, lora.expected("long_logits"))));
+        }
+    }
+    for names in IMAGE_CLASSIFIERS {
+        let fixture = base(names);
+        let (model, checkpoint, _) =
+            fixture.load_with_checkpoint(ModelKind::ImageClassifier, Kind::Float);
+        let Model::ImageClassifier(model) = model else { panic!("no image classifier") };
+        for lora in adapters(&[*names], &checkpoint) {
+            let pixels = image::pixels(&*model);
+            let rows = vec![Some(lora.adapter.clone()); pixels.size()[0] as usize];
+            let found = model.logits(&pixels, &Step::whole().with_adapters(&rows));
+            visit(lora.name, ModelKind::ImageClassifier, Some((&found, lora.expected("logits"))));
+        }
+    }
+    for name in WRITERS {
+        visit(name, ModelKind::Seq2SeqLm, None);
+    }
+}
+
 #[test]
 fn two_adapters_and_none_in_one_pass_equal_each_alone() {
     let _guard = tch::no_grad_guard();
@@ -192,19 +240,19 @@ fn an_encoder_with_adapters_in_a_padded_batch_equals_the_merged_reference() {
 #[test]
 fn token_classifiers_and_image_classifiers_equal_the_merged_reference() {
     let _guard = tch::no_grad_guard();
-    let fixture = base("lora-roberta-token");
+    let fixture = base(TOKEN_CLASSIFIERS[0]);
     let (model, checkpoint, _) =
         fixture.load_with_checkpoint(ModelKind::TokenClassifier, Kind::Float);
-    let lora = adapters(&["lora-roberta-token"], &checkpoint).remove(0);
+    let lora = adapters(TOKEN_CLASSIFIERS, &checkpoint).remove(0);
     let step = Step::whole().with_adapters(&[Some(lora.adapter.clone())]);
     let found = encoder::answer(&model, &fixture.expected("long").unsqueeze(0), None, &step);
     assert_close(&found.select(0, 0), lora.expected("long_logits"), lora.name);
 
-    let fixture = base("lora-vit");
+    let fixture = base(IMAGE_CLASSIFIERS[0]);
     let (model, checkpoint, _) =
         fixture.load_with_checkpoint(ModelKind::ImageClassifier, Kind::Float);
     let Model::ImageClassifier(model) = model else { panic!("no image classifier") };
-    let lora = adapters(&["lora-vit"], &checkpoint).remove(0);
+    let lora = adapters(IMAGE_CLASSIFIERS, &checkpoint).remove(0);
     let pixels = image::pixels(&*model);
     let both = [Some(lora.adapter.clone()), Some(lora.adapter.clone())];
     let found = model.logits(&pixels, &Step::whole().with_adapters(&both));
@@ -240,10 +288,10 @@ fn written(model: &dyn Seq2SeqLm, source: &Tensor, row: &Row, n_tokens: i64) -> 
 #[test]
 fn an_encoder_decoder_with_an_adapter_writes_what_the_merged_reference_writes() {
     let _guard = tch::no_grad_guard();
-    let fixture = base("lora-t5");
+    let fixture = base(WRITERS[0]);
     let (model, checkpoint, _) = fixture.load_with_checkpoint(ModelKind::Seq2SeqLm, Kind::Float);
     let Model::Seq2SeqLm(model) = model else { panic!("no model for sequences") };
-    let lora = adapters(&["lora-t5"], &checkpoint).remove(0);
+    let lora = adapters(WRITERS, &checkpoint).remove(0);
     let expected: Vec<i64> = Vec::try_from(lora.expected("long_greedy")).unwrap();
     let source = fixture.expected("long");
     let found = written(&*model, source, &Some(lora.adapter), expected.len() as i64);

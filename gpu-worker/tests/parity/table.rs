@@ -9,16 +9,16 @@ use tch::{Kind, Tensor};
 use crate::{
     causal, diffusion, encoder, enhancer,
     fixture::{Fixture, assert_close, assert_within, difference},
-    image, seq2seq, tables,
+    image, lora, seq2seq, tables,
 };
 
 const TITLE: &str = "# What equals the reference
 
-Each row is a small model whose weights are computed from a hash, once by `transformers` or `diffusers` and once by this library: float32, CPU,
-eager attention. The figure is the largest absolute difference between the two over all values of an answer; texts are also
-generated greedily, with a cache of keys and values, and the ids must be the same. Names behind the type of a model are
-variants of its config. `cargo test --release --workspace --test parity` checks all of it and much more; with
-`ANYMODEL_WRITE_PARITY=1` it writes this table.
+Each row is a small model whose weights are computed from a hash, once by `transformers` or `diffusers` and once by this
+library: float32, CPU, eager attention. The figure is the largest absolute difference between the two over all values of an
+answer; texts are also generated greedily, with a cache of keys and values, and the ids must be the same. Names behind the
+type of a model are variants of its config; an adapter beside its model is compared with what PEFT makes of the two. `cargo
+test --release --workspace --test parity` checks all of it and much more; with `ANYMODEL_WRITE_PARITY=1` it writes this table.
 
 | What it is loaded as | Model | Largest difference | Greedy ids |
 |---|---|---|---|
@@ -27,7 +27,8 @@ variants of its config. `cargo test --release --workspace --test parity` checks 
 struct Row {
     loaded_as: String,
     name: String,
-    difference: f64,
+    /// Nothing where only ids are compared.
+    difference: Option<f64>,
     has_ids: bool,
 }
 
@@ -36,7 +37,8 @@ fn rows() -> Vec<Row> {
     let mut row = |kind: ModelKind, name: &str, found: &Tensor, expected: &Tensor, has_ids| {
         assert_close(found, expected, name);
         let (loaded_as, name) = (kind.to_string(), name.to_owned());
-        rows.push(Row { loaded_as, name, difference: difference(found, expected), has_ids });
+        let difference = Some(difference(found, expected));
+        rows.push(Row { loaded_as, name, difference, has_ids });
     };
     causal::every_decoder(|case| {
         let found = case.logits(&[(&case.slot(), 0, case.fixture.expected("long"))]);
@@ -77,12 +79,21 @@ fn rows() -> Vec<Row> {
         let found = model.enhance(&pixels, &Step::whole());
         assert_within(enhancer::TOLERANCE, &found, expected, name);
         let (loaded_as, name) = (ModelKind::ImageEnhancer.to_string(), (*name).to_owned());
-        let difference = difference(&found, expected);
+        let difference = Some(difference(&found, expected));
         rows.push(Row { loaded_as, name, difference, has_ids: false });
     }
     diffusion::every_network(|loaded_as, name, difference| {
         let (loaded_as, name) = (loaded_as.to_owned(), name.to_owned());
-        rows.push(Row { loaded_as, name, difference, has_ids: false });
+        rows.push(Row { loaded_as, name, difference: Some(difference), has_ids: false });
+    });
+    lora::every_adapter(|name, kind, pair| {
+        if let Some((found, expected)) = pair {
+            assert_close(found, expected, name);
+        }
+        let (loaded_as, name) = (format!("adapter of a {kind}"), name.to_owned());
+        let difference = pair.map(|(found, expected)| difference(found, expected));
+        let has_ids = matches!(kind, ModelKind::CausalLm | ModelKind::Seq2SeqLm);
+        rows.push(Row { loaded_as, name, difference, has_ids });
     });
     rows
 }
@@ -91,7 +102,9 @@ fn rendered(rows: &[Row]) -> String {
     let mut text = TITLE.to_owned();
     for Row { loaded_as, name, difference, has_ids } in rows {
         let ids = if *has_ids { "equal" } else { "–" };
-        writeln!(text, "| {loaded_as} | `{name}` | {difference:.0e} | {ids} |").unwrap();
+        let difference =
+            difference.map_or("–".to_owned(), |difference| format!("{difference:.0e}"));
+        writeln!(text, "| {loaded_as} | `{name}` | {difference} | {ids} |").unwrap();
     }
     text
 }

@@ -111,6 +111,25 @@ async fn requests_with_different_adapters_and_with_none_run_together() {
 }
 
 #[tokio::test]
+async fn what_is_kept_of_a_prompt_is_of_its_adapter() {
+    let hub = hub();
+    let system = Setup::of(&[hub.path()]).start().await;
+    let api = system.api();
+    let cached = |output: &Value| output["cached_tokens"].as_u64().expect("a count");
+    for adapter in [Some("it/a"), Some("it/b"), None] {
+        let mut anew = story(adapter);
+        anew["options"]["cache"] = false.into();
+        let anew = api.output(&anew).await;
+        let first = api.output(&story(adapter)).await;
+        let second = api.output(&story(adapter)).await;
+        assert_eq!((cached(&anew), cached(&first)), (0, 0), "{adapter:?}");
+        let prompt = second["prompt_tokens"].as_u64().expect("a count");
+        assert_eq!(cached(&second), prompt - 1, "{adapter:?}");
+        assert_eq!((&first["text"], &second["text"]), (&anew["text"], &anew["text"]));
+    }
+}
+
+#[tokio::test]
 async fn those_used_last_stay_within_their_memory() {
     let hub = hub();
     // Room for two of three.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use tch::Tensor;
 
-use super::diffusion::StableDiffusion;
+use super::diffusion::ImageGenerator;
 use crate::layers::{CacheShape, Step};
 
 pub enum Model {
@@ -17,7 +17,7 @@ pub enum Model {
     TableAnswerer(Box<dyn TableAnswerer>),
     MaskedLm(Box<dyn MaskedLm>),
     ImageClassifier(Box<dyn ImageClassifier>),
-    ImageGenerator(Box<StableDiffusion>),
+    ImageGenerator(Box<dyn ImageGenerator>),
     ImageEnhancer(Box<dyn ImageEnhancer>),
 }
 

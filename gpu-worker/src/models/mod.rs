@@ -70,6 +70,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     deberta_v2::DEBERTA_V2,
     distilbert::DISTILBERT,
     electra::ELECTRA,
+    diffusion::FLUX,
     gemma::GEMMA,
     gemma::GEMMA2,
     gemma::GEMMA3_TEXT,
@@ -96,6 +97,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     diffusion::STABLE_DIFFUSION_IMG2IMG,
     diffusion::STABLE_DIFFUSION_INPAINT,
     diffusion::STABLE_DIFFUSION_XL,
+    diffusion::STABLE_DIFFUSION_3,
     swin2sr::SWIN2SR,
     t5::MT5,
     t5::T5,
@@ -212,6 +214,15 @@ fn check_divides(field: &'static str, parts: i64, whole: i64) -> Result<(), Load
         Ok(())
     } else {
         Err(unsupported(field, format!("{parts}, which does not divide {whole},")))
+    }
+}
+
+/// Refuses a size of one component that does not fit another.
+fn check_fits(field: &'static str, found: i64, wanted: i64) -> Result<(), LoadError> {
+    if found == wanted {
+        Ok(())
+    } else {
+        Err(unsupported(field, format!("{found}, where another component has {wanted},")))
     }
 }
 

@@ -120,11 +120,17 @@ impl Sizes {
     /// size that the pipeline was trained on.
     fn picture_values(&self) -> u64 {
         const COPIES: u64 = 5;
-        let (unet, vae) = (&self.0["components"]["unet"], &self.0["components"]["vae"]);
+        let components = &self.0["components"];
+        let vae = &components["vae"];
+        // Transformers are of larger pictures, and FLUX's does not say so.
+        let (denoiser, usual) = match &components["transformer"] {
+            Value::Null => (&components["unet"], 64),
+            transformer => (transformer, 128),
+        };
         let channels = vae["block_out_channels"].as_array().map(Vec::as_slice).unwrap_or_default();
         let factor = 1 << channels.len().clamp(1, 16).saturating_sub(1);
         let first = channels.first().and_then(Value::as_u64).unwrap_or(128);
-        let latents = unet["sample_size"].as_u64().unwrap_or(64);
+        let latents = denoiser["sample_size"].as_u64().unwrap_or(usual);
         let side = latents.saturating_mul(factor);
         side.saturating_mul(side).saturating_mul(first).saturating_mul(COPIES)
     }
@@ -217,6 +223,10 @@ mod tests {
             r#"{"components": {"unet": {"sample_size": 64}, "vae": {"block_out_channels": [128, 256, 512, 512]}}}"#,
         );
         assert_eq!(painter.picture_values(), 512 * 512 * 128 * 5);
+        let flux = sizes(
+            r#"{"components": {"transformer": {"in_channels": 64}, "vae": {"block_out_channels": [128, 256, 512, 512]}}}"#,
+        );
+        assert_eq!(flux.picture_values(), 1024 * 1024 * 128 * 5);
         assert!(sizes("{}").picture_values() > 0);
     }
 

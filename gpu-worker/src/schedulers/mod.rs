@@ -157,6 +157,11 @@ enum Family {
 type Start = Box<dyn Fn(&Request) -> Result<Box<dyn Scheduler>, SchedulerError> + Send + Sync>;
 
 impl Steps {
+    /// So many levels of noise at even distances, from all of it.
+    pub fn even(n_steps: usize) -> Self {
+        Self::Sigmas(numpy::linspace(1.0, 1.0 / n_steps.max(1) as f64, n_steps))
+    }
+
     /// The number of steps, for classes that choose the timesteps themselves.
     fn count(&self, limit: usize) -> Result<usize, SchedulerError> {
         match self {

@@ -206,8 +206,10 @@ pub struct Paint {
     pub prompt: PromptIds,
     /// What the pictures should not show; `None`: no guidance.
     pub negative: Option<Negative>,
-    /// How closely the text is followed.
+    /// How closely the text is followed: how far it is led away from what pictures should not show.
     pub guidance_scale: f64,
+    /// The strength of guidance that a network is told, where it was distilled so.
+    pub told_guidance: f64,
     /// Layers of the text encoders, from their last, that texts do without.
     pub clip_skip: usize,
     /// Height and width in pixels, multiples of what the autoencoder works in.

@@ -12,9 +12,13 @@ use crate::pipeline::{Asked, Brought, Case, Repository, paint, step};
 
 const PIPELINES: &[&str] = &[
     "pipeline-checked",
+    "pipeline-flux",
     "pipeline-inpaint",
+    "pipeline-schnell",
     "pipeline-sd1",
     "pipeline-sd2",
+    "pipeline-sd3",
+    "pipeline-sd35",
     "pipeline-told",
     "pipeline-xl",
 ];

@@ -31,13 +31,25 @@ use crate::hashed_weights;
 pub struct Repository {
     folder: PathBuf,
     index: Value,
+    /// Components that are another fixture's.
+    others: HashMap<String, PathBuf>,
 }
 
 impl Repository {
     pub fn open(name: &str) -> Self {
         let folder = fixtures().join("diffusion").join(name);
         let index = serde_json::from_str(&text(&folder.join("model_index.json"))).unwrap();
-        Self { folder, index }
+        Self { folder, index, others: HashMap::new() }
+    }
+
+    /// The same with a component of another fixture.
+    pub fn with(mut self, component: &str, other: &str) -> Self {
+        self.others.insert(component.to_owned(), fixtures().join("diffusion").join(other));
+        self
+    }
+
+    fn folder_of(&self, component: &str) -> PathBuf {
+        self.others.get(component).cloned().unwrap_or_else(|| self.folder.join(component))
     }
 
     pub fn class(&self) -> &str {
@@ -56,7 +68,7 @@ impl Repository {
             .components()
             .into_iter()
             .filter_map(|name| {
-                let config = fs::read_to_string(self.folder.join(name).join("config.json")).ok()?;
+                let config = fs::read_to_string(self.folder_of(name).join("config.json")).ok()?;
                 Some((name, serde_json::from_str(&config).unwrap()))
             })
             .collect();
@@ -66,7 +78,7 @@ impl Repository {
     pub fn checkpoint(&self) -> Checkpoint {
         let mut tensors = HashMap::new();
         for component in self.components() {
-            let path = self.folder.join(component).join("tensors.json");
+            let path = self.folder_of(component).join("tensors.json");
             let Ok(shapes) = fs::read_to_string(path) else { continue };
             let shapes: HashMap<String, Vec<i64>> = serde_json::from_str(&shapes).unwrap();
             for (name, shape) in shapes {
@@ -101,8 +113,9 @@ impl Repository {
                 }
             }
             if component.starts_with("tokenizer") {
-                for file in ["merges.txt", "tokenizer_config.json", "vocab.json"] {
-                    let path = fixtures().join("tokenizers/clip").join(file);
+                let (folder, names) = tokenizer(&self.index[component]);
+                for file in names {
+                    let path = fixtures().join("tokenizers").join(folder).join(file);
                     add(format!("{component}/{file}"), &path);
                 }
             }
@@ -133,6 +146,9 @@ impl Repository {
                 strength: real("strength"),
                 seed: number("seed"),
                 num_images: count("num_images"),
+                truncate,
+                max_sequence_length: count("max_sequence_length"),
+                true_cfg_scale: real("true_cfg_scale"),
                 ..ImageToImageOptions::default()
             };
             let asked = ImageToImageRequest { inputs: Some(inputs), options: Some(options) };
@@ -151,6 +167,8 @@ impl Repository {
                 clip_skip: count("clip_skip"),
                 eta: real("eta"),
                 truncate,
+                max_sequence_length: count("max_sequence_length"),
+                true_cfg_scale: real("true_cfg_scale"),
                 ..TextToImageOptions::default()
             };
             let asked = TextToImageRequest { inputs: Some(inputs), options: Some(options) };
@@ -175,6 +193,14 @@ impl Repository {
             expected: pictures(&tensors[&case.to_string()]),
         });
         cases.collect()
+    }
+}
+
+/// The fixture of a tokenizer by its entry in the index, and its files.
+fn tokenizer(of: &Value) -> (&'static str, [&'static str; 3]) {
+    match of[1].as_str() {
+        Some("T5Tokenizer") => ("t5", ["config.json", "spiece.model", "tokenizer_config.json"]),
+        _ => ("clip", ["merges.txt", "tokenizer_config.json", "vocab.json"]),
     }
 }
 

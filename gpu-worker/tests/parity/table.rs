@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use crate::{
     causal, diffusion, encoder, enhancer,
     fixture::{Fixture, assert_close, assert_within, difference},
-    image, lora, seq2seq, tables,
+    image, lora, seq2seq, tables, transformers,
 };
 
 const TITLE: &str = "# What equals the reference
@@ -94,6 +94,10 @@ fn rows() -> Vec<Row> {
         let difference = pair.map(|(found, expected)| difference(found, expected));
         let has_ids = matches!(kind, ModelKind::CausalLm | ModelKind::Seq2SeqLm);
         rows.push(Row { loaded_as, name, difference, has_ids });
+    });
+    transformers::every_transformer(|name, difference| {
+        let (loaded_as, name) = ("denoiser".to_owned(), name.to_owned());
+        rows.push(Row { loaded_as, name, difference: Some(difference), has_ids: false });
     });
     rows
 }

@@ -30,6 +30,7 @@ mod memory;
 mod observing;
 mod older_files;
 mod painting;
+mod painting_families;
 mod parity_pictures;
 mod parity_tasks;
 mod parity_text;

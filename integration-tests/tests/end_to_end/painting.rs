@@ -16,11 +16,15 @@ use crate::harness::{
     zoo::list,
 };
 
-const PIPELINES: [&str; 6] = [
+const PIPELINES: [&str; 10] = [
     "pipeline-checked",
+    "pipeline-flux",
     "pipeline-inpaint",
+    "pipeline-schnell",
     "pipeline-sd1",
     "pipeline-sd2",
+    "pipeline-sd3",
+    "pipeline-sd35",
     "pipeline-told",
     "pipeline-xl",
 ];

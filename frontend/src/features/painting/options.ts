@@ -11,6 +11,8 @@ const SHARED: readonly OptionSpec<Shared>[] = [
   { name: "num_images", hint: "So many pictures", step: 1 },
   { name: "preview_every", hint: "A preview after so many steps", step: 1 },
   { name: "clip_skip", hint: "Last layers the text does without", step: 1 },
+  { name: "true_cfg_scale", hint: "FLUX: away from what it should not show", step: 0.5 },
+  { name: "max_sequence_length", hint: "Tokens that T5 reads", step: 1 },
   { name: "seed", hint: "The same seed paints the same", step: 1 },
 ];
 

@@ -8,11 +8,17 @@ mod clip_layer;
 mod clip_text;
 mod components;
 mod embeddings;
+mod flux;
+mod flux_transformer;
+mod generator;
+mod mmdit;
 mod per_block;
 mod resampling;
 mod resnet;
 mod safety_checker;
+mod sd3_transformer;
 mod stable_diffusion;
+mod stable_diffusion_3;
 mod transformer;
 mod u_shape;
 mod unet;
@@ -20,16 +26,22 @@ mod unet_2d;
 
 use tch::Tensor;
 
-pub(super) use self::stable_diffusion::{
-    STABLE_DIFFUSION, STABLE_DIFFUSION_IMG2IMG, STABLE_DIFFUSION_INPAINT, STABLE_DIFFUSION_XL,
-};
 pub use self::{
     autoencoder_kl::{AutoencoderKl, Moments},
     clip_text::{ClipText, EncodedText},
+    flux_transformer::FluxTransformer,
+    generator::{ImageGenerator, Prompt, Surroundings, TextLimits},
     safety_checker::{SafetyChecker, SafetyScores},
-    stable_diffusion::{Prompt, StableDiffusion, Surroundings},
+    sd3_transformer::Sd3Transformer,
     unet::{Added, Condition, Unet2dCondition},
     unet_2d::Unet2d,
+};
+pub(super) use self::{
+    flux::FLUX,
+    stable_diffusion::{
+        STABLE_DIFFUSION, STABLE_DIFFUSION_IMG2IMG, STABLE_DIFFUSION_INPAINT, STABLE_DIFFUSION_XL,
+    },
+    stable_diffusion_3::STABLE_DIFFUSION_3,
 };
 use crate::layers::Step;
 

@@ -7,8 +7,8 @@
 use tch::{Device, Tensor};
 
 use super::{
-    Added, AutoencoderKl, ClipText, Condition, SafetyChecker, Unet2dCondition,
-    components::Components, embeddings::Waves,
+    Added, AutoencoderKl, ClipText, Condition, ImageGenerator, Prompt, SafetyChecker, Surroundings,
+    TextLimits, Unet2dCondition, components::Components, embeddings::Waves,
 };
 use crate::{
     layers::Step,
@@ -26,7 +26,7 @@ pub(in crate::models) const STABLE_DIFFUSION_XL: Architecture =
     architecture("StableDiffusionXLPipeline");
 
 /// Old spellings of the components' tensors: what holds a text encoder together, and attention in an autoencoder.
-const RENAMES: &[Rename] = &[
+pub(super) const RENAMES: &[Rename] = &[
     Rename::Part { from: ".text_model.", to: "." },
     Rename::Part { from: "vision_model.vision_model.", to: "vision_model." },
     Rename::Part { from: ".query.", to: ".to_q." },
@@ -64,22 +64,6 @@ pub struct StableDiffusion {
     unet: Unet2dCondition,
     vae: AutoencoderKl,
     safety_checker: Option<SafetyChecker>,
-}
-
-/// What texts became, one row each.
-pub struct Prompt {
-    /// `[batch, seq, text_dim]`.
-    pub text: Tensor,
-    /// `[batch, pooled_dim]`, each text as one vector.
-    pub pooled: Tensor,
-}
-
-/// What latents are denoised in view of, beside the text.
-pub struct Surroundings<'a> {
-    /// `[batch, n]`, where the network looks at such.
-    pub numbers: Option<&'a Tensor>,
-    /// `[batch, guidance_dim]`, where it was told the strength of guidance.
-    pub guidance: Option<&'a Tensor>,
 }
 
 impl StableDiffusion {
@@ -155,10 +139,10 @@ impl StableDiffusion {
     fn last_encoder(&self) -> &ClipText {
         self.text_encoders.last().expect("a model that was loaded has a text encoder")
     }
+}
 
-    /// `ids`: for each text encoder `[batch, seq]`, every id below its [`ClipText::vocab_size`]. `skipped`: how many of
-    /// the last layers the texts do without, below [`Self::layers`].
-    pub fn encode(&self, ids: &[Tensor], skipped: usize, step: &Step) -> Prompt {
+impl ImageGenerator for StableDiffusion {
+    fn encode(&self, ids: &[Tensor], skipped: usize, step: &Step) -> Prompt {
         // Later networks always do without the last layer, and its norm.
         let is_late = self.unet.wants_added();
         let skipped = if is_late { skipped + 1 } else { skipped };
@@ -180,9 +164,7 @@ impl StableDiffusion {
         Prompt { text: Tensor::cat(&texts, -1), pooled }
     }
 
-    /// The noise, or whatever the network was trained to tell, in `[batch, in_channels, height, width]` latents at
-    /// `times`, `[batch]`.
-    pub fn denoise(
+    fn denoise(
         &self,
         latents: &Tensor,
         times: &Tensor,
@@ -196,51 +178,43 @@ impl StableDiffusion {
         self.unet.forward(latents, times, &condition, step)
     }
 
-    pub fn text_encoders(&self) -> &[ClipText] {
-        &self.text_encoders
+    fn text_limits(&self) -> Vec<TextLimits> {
+        self.text_encoders.iter().map(TextLimits::of_clip).collect()
     }
 
-    /// What tells the pictures that must not be shown, where the repository has it.
-    pub fn safety_checker(&self) -> Option<&SafetyChecker> {
+    fn safety_checker(&self) -> Option<&SafetyChecker> {
         self.safety_checker.as_ref()
     }
 
-    pub fn vae(&self) -> &AutoencoderKl {
+    fn vae(&self) -> &AutoencoderKl {
         &self.vae
     }
 
-    /// Whether the network looks at the size of a picture, and at the whole text as one vector.
-    pub fn wants_sizes(&self) -> bool {
+    fn wants_sizes(&self) -> bool {
         self.unet.wants_added()
     }
 
-    /// The strength of guidance as the network is told it, `[1, guidance_dim]` in float32, where it was distilled so.
-    pub fn guidance(&self, scale: f64, device: Device) -> Option<Tensor> {
+    fn guidance(&self, scale: f64, device: Device) -> Option<Tensor> {
         let dim = self.unet.guidance_dim()?;
         let waves = Waves { dim, cos_first: false, freq_shift: 1.0 };
         let strength = (scale - 1.0) * GUIDANCE_UNITS;
         Some(waves.forward(&Tensor::from_slice(&[strength as f32]).to_device(device)))
     }
 
-    /// How many layers of the text encoders may be skipped, exclusive.
-    pub fn layers(&self) -> usize {
+    fn layers(&self) -> usize {
         let layers = self.text_encoders.iter().map(ClipText::n_layers).min().unwrap_or(0);
         if self.wants_sizes() { layers.saturating_sub(1) } else { layers }
     }
 
-    /// Whether the network is told which part of a picture to fill in: beside the latents it sees the mask and the
-    /// latents of what stays.
-    pub fn fills(&self) -> bool {
+    fn fills(&self) -> bool {
         self.unet.in_channels() == 2 * self.vae.latent_channels() + 1
     }
 
-    /// Channels that [`Self::denoise`] takes.
-    pub fn in_channels(&self) -> i64 {
+    fn in_channels(&self) -> i64 {
         self.unet.in_channels()
     }
 
-    /// Pixels on a side of the pictures it was trained on: height and width.
-    pub fn picture_size(&self) -> [i64; 2] {
+    fn picture_size(&self) -> [i64; 2] {
         match self.unet.sample_size() {
             Some(sides) => sides.map(|side| side * self.vae.factor()),
             None => self.vae.sample_size(),

@@ -64,11 +64,9 @@ fn load(
 ) -> Result<Model, LoadError> {
     config.check()?;
     Ok(match kind {
-        ModelKind::TextEncoder => Model::TextEncoder(Box::new(T5Encoder {
-            encoder: Encoder::load(config, family, source_table(config, weights)?, weights)?,
-            dim: config.d_model,
-            vocab_size: config.vocab_size,
-        })),
+        ModelKind::TextEncoder => {
+            Model::TextEncoder(Box::new(T5Encoder::of(config, family, weights)?))
+        }
         _ => Model::Seq2SeqLm(Box::new(T5Model::load(config, family, weights)?)),
     })
 }
@@ -164,10 +162,28 @@ impl Seq2SeqLm for T5Model {
 }
 
 /// The half that reads, alone.
-struct T5Encoder {
+pub(super) struct T5Encoder {
     encoder: Encoder,
     dim: i64,
     vocab_size: i64,
+}
+
+impl T5Encoder {
+    /// One that is a part of another model. `config` is the text of its `config.json`.
+    pub(super) fn load(config: &str, weights: &Weights) -> Result<Self, LoadError> {
+        let config = Config::read(config, "{}")?;
+        config.check()?;
+        let family = Family { layers_have_biases: false, scales_output: false };
+        Ok(Self::of(&config, family, weights)?)
+    }
+
+    fn of(config: &Config, family: Family, weights: &Weights) -> Result<Self, WeightsError> {
+        Ok(Self {
+            encoder: Encoder::load(config, family, source_table(config, weights)?, weights)?,
+            dim: config.d_model,
+            vocab_size: config.vocab_size,
+        })
+    }
 }
 
 impl TextEncoder for T5Encoder {

@@ -10,7 +10,7 @@ use crate::{
     failure::{Code, Failure},
     layers::Step,
     memory::shim::{Generator, ShimError},
-    models::diffusion::{AutoencoderKl, StableDiffusion},
+    models::diffusion::{AutoencoderKl, ImageGenerator},
     schedulers::Scheduler,
 };
 
@@ -59,7 +59,7 @@ impl Beginning {
     /// What is drawn is drawn in the reference's order.
     pub(super) fn of(
         paint: &Paint,
-        model: &StableDiffusion,
+        model: &dyn ImageGenerator,
         scheduler: &dyn Scheduler,
         draws: &mut Draws,
         kind: Kind,

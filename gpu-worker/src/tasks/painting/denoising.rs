@@ -15,7 +15,7 @@ use super::{
 use crate::{
     failure::Failure,
     layers::Step,
-    models::diffusion::{Prompt, StableDiffusion, Surroundings},
+    models::diffusion::{ImageGenerator, Prompt, Surroundings},
     schedulers::Scheduler,
 };
 
@@ -38,7 +38,7 @@ impl Denoising {
     /// Reads the text and draws the noise.
     pub(super) fn begin(
         paint: &Paint,
-        model: &StableDiffusion,
+        model: &dyn ImageGenerator,
         device: Device,
     ) -> Result<Self, Failure> {
         let scheduler = paint.scheduler.start(&paint.schedule)?;
@@ -55,7 +55,7 @@ impl Denoising {
             Tensor::from_slice(&sizes).to_device(device).unsqueeze(0).expand([rows, -1], false)
         });
         let guidance = model
-            .guidance(paint.guidance_scale, device)
+            .guidance(paint.told_guidance, device)
             .map(|vector| vector.to_kind(kind).expand([rows, -1], false));
         Ok(Self {
             prompt,
@@ -75,7 +75,7 @@ impl Denoising {
     pub(super) fn step(
         &mut self,
         paint: &Paint,
-        model: &StableDiffusion,
+        model: &dyn ImageGenerator,
         previews: &Previews,
     ) -> Result<ProgressEvent, Failure> {
         let index = self.next;
@@ -107,7 +107,7 @@ impl Denoising {
     }
 
     /// What the network says of the latents, guided.
-    fn output(&self, index: usize, paint: &Paint, model: &StableDiffusion) -> Tensor {
+    fn output(&self, index: usize, paint: &Paint, model: &dyn ImageGenerator) -> Tensor {
         let looks = paint.looks();
         let sample = self.scheduler.scale_input(&self.latents, index);
         let sample = match self.filling.as_ref().and_then(Filling::beside) {
@@ -143,7 +143,7 @@ impl Denoising {
 }
 
 /// The texts of all rows: each picture has its own, the negative ones first.
-fn prompt(paint: &Paint, model: &StableDiffusion, device: Device) -> Prompt {
+fn prompt(paint: &Paint, model: &dyn ImageGenerator, device: Device) -> Prompt {
     let encode = |text: &PromptIds, skipped| {
         let ids: Vec<Tensor> = text.iter().map(|ids| row(ids).to_device(device)).collect();
         model.encode(&ids, skipped, &Step::whole())

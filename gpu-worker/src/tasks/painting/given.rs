@@ -4,6 +4,7 @@ use proto::{ImageToImageInputs, ImageToImageOptions, Media, TextToImageOptions, 
 
 use super::{
     super::Given,
+    family::Family,
     options::{Defaults, MOST_PIXELS, Options},
 };
 use crate::{
@@ -46,25 +47,30 @@ pub(super) fn read(
         let message = format!("is {strength}, expected above 0, to 1");
         return Err(Failure::invalid("options.strength", message));
     }
-    let mut options = Options::read(&as_text_to_image(asked), defaults)?;
+    let mut options = Options::read(&as_text_to_image(asked, defaults.family), defaults)?;
+    if let (None, Some(told)) = (asked.guidance_scale, defaults.family.told_for_changes()) {
+        options.told_guidance = told;
+    }
     options.size = [picture.height as usize, picture.width as usize];
+    defaults.check_longest(options.size, [image; 2])?;
     let Steps::Count(steps) = options.schedule.steps else {
         return Err(Failure::invalid("options.num_inference_steps", "is no count"));
     };
-    let taken = ((steps as f64 * strength) as usize).min(steps);
-    if taken == 0 {
+    let skipped_steps = defaults.family.skipped(steps, strength);
+    if skipped_steps >= steps {
         let message = format!("is {strength}, which leaves none of {steps} steps");
         return Err(Failure::invalid("options.strength", message));
     }
     // The reference knows pure noise only where it fills in.
     let is_anew = mask.is_some() && strength == 1.0;
-    Ok((options, Given { picture, mask, skipped_steps: steps - taken, is_anew }))
+    Ok((options, Given { picture, mask, skipped_steps, is_anew }))
 }
 
 /// The options that both tasks have.
-fn as_text_to_image(asked: &ImageToImageOptions) -> TextToImageOptions {
+fn as_text_to_image(asked: &ImageToImageOptions, family: Family) -> TextToImageOptions {
+    let usual = family.steps_of_changes() as u32;
     TextToImageOptions {
-        num_inference_steps: asked.num_inference_steps,
+        num_inference_steps: asked.num_inference_steps.or(Some(usual)),
         guidance_scale: asked.guidance_scale,
         width: None,
         height: None,
@@ -77,6 +83,8 @@ fn as_text_to_image(asked: &ImageToImageOptions) -> TextToImageOptions {
         format: asked.format.clone(),
         quality: asked.quality,
         scheduler: asked.scheduler.clone(),
+        max_sequence_length: asked.max_sequence_length,
+        true_cfg_scale: asked.true_cfg_scale,
     }
 }
 

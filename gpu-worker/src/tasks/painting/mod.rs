@@ -1,11 +1,13 @@
 //! `text-to-image`: pictures of what a text says, out of noise. `image-to-image`: out of a picture with noise, as a
 //! whole or where a mask says so.
 //!
-//! Reference: `diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion.py` and
-//! `stable_diffusion_xl/pipeline_stable_diffusion_xl.py`.
+//! Reference: `diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion.py`,
+//! `stable_diffusion_xl/pipeline_stable_diffusion_xl.py`, `stable_diffusion_3/pipeline_stable_diffusion_3.py` and
+//! `flux/pipeline_flux.py`.
 
 mod beginning;
 mod denoising;
+mod family;
 mod given;
 mod options;
 mod picture;
@@ -22,7 +24,7 @@ use serde_json::Value;
 pub use self::pipeline::PaintingPipeline;
 use self::{
     options::{Defaults, Options},
-    prompts::Prompts,
+    prompts::{Prompts, Reading},
 };
 use super::{Files, Given, Made, Negative, Paint, Prepared, Processor, Work, pictures};
 use crate::{
@@ -67,9 +69,10 @@ impl Painter {
         let index = files.json("model_index.json")?.unwrap_or_default();
         let class = index.get("_class_name").and_then(Value::as_str).unwrap_or_default();
         disbelieve(class, &mut scheduler);
+        let defaults = Defaults::of(files)?;
         Ok(Self {
-            prompts: Prompts::of(files)?,
-            defaults: Defaults::of(files)?,
+            prompts: Prompts::of(files, defaults.family)?,
+            defaults,
             scheduler: Arc::new(SchedulerConfig::read(&scheduler)?),
             for_checker: for_checker(files, &index)?,
         })
@@ -89,20 +92,21 @@ impl Painter {
             Some(name) => Arc::new(self.scheduler.switched(name)?),
             None => Arc::clone(&self.scheduler),
         };
+        let schedule = self.defaults.schedule(options.schedule, options.size, &scheduler);
         // Refused now rather than in the lane.
-        scheduler.start(&options.schedule)?;
+        scheduler.start(&schedule)?;
         let mut notices = Vec::new();
         let mut ids = |text: &str, field| {
-            let prompt = self.prompts.ids(text, options.truncate, field)?;
-            if let Some(tokens) = prompt.cut_from {
-                let limit = self.prompts.limit();
-                notices.push(format!("{field} was cut from {tokens} tokens to {limit}"));
-            }
+            let (truncate, t5_length) = (options.truncate, options.max_sequence_length);
+            let prompt = self.prompts.ids(text, &Reading { field, truncate, t5_length })?;
+            notices.extend(prompt.notices);
             Ok::<_, Failure>(prompt.ids)
         };
+        let guides = self.defaults.guides(options.guidance_scale);
+        self.defaults.family.check_negative(texts.negative_prompt, guides)?;
         let prompt = ids(text, "inputs.text")?;
         let negative = match texts.negative_prompt {
-            _ if !self.defaults.guides(options.guidance_scale) => None,
+            _ if !guides => None,
             None if self.defaults.no_text_is_nothing => Some(Negative::Nothing),
             text => Some(Negative::Text(ids(text.unwrap_or_default(), "inputs.negative_prompt")?)),
         };
@@ -112,12 +116,13 @@ impl Painter {
             prompt,
             negative,
             guidance_scale: options.guidance_scale,
+            told_guidance: options.told_guidance,
             clip_skip: options.clip_skip,
             size: options.size,
             n_images: options.n_images,
             seed,
             scheduler,
-            schedule: options.schedule,
+            schedule,
             preview_every: options.preview_every,
             given,
             for_checker: self.for_checker.clone(),

@@ -3,14 +3,16 @@
 use proto::TextToImageOptions;
 use serde_json::Value;
 
-use super::super::{Files, pictures};
+use super::{
+    super::{Files, pictures},
+    family::Family,
+};
 use crate::{
     failure::{Code, Failure},
     media::OutputFormat,
-    schedulers::{self, Steps},
+    schedulers::{self, SchedulerConfig, Steps},
 };
 
-const STEPS: usize = 50;
 /// More are no better, and never end.
 const MOST_STEPS: u64 = 1000;
 const MOST_IMAGES: u64 = 8;
@@ -20,13 +22,20 @@ const MOST_GUIDANCE: f64 = 100.0;
 
 /// What the repository says.
 pub(super) struct Defaults {
+    pub family: Family,
     /// Height and width.
     size: [usize; 2],
+    /// Pixels of the longest side that it can paint, where there is one.
+    longest: Option<usize>,
     /// What height and width are multiples of.
     pub factor: usize,
     guidance_scale: f64,
     /// The network is told the strength of guidance, and needs no second look.
     is_distilled: bool,
+    /// It is neither told the strength of guidance nor takes a second look by it.
+    is_untold: bool,
+    /// The levels of noise are the pipeline's, and not the scheduler's.
+    own_levels: bool,
     /// Of the text encoder that has fewest, as far as they may be skipped.
     layers: usize,
     /// Without a negative prompt the guidance is away from nothing, rather than from an empty text.
@@ -38,13 +47,20 @@ pub(super) struct Defaults {
 impl Defaults {
     pub(super) fn of(files: &Files) -> Result<Self, Failure> {
         let json = |path: &str| files.json(path).map(Option::unwrap_or_default);
-        let (index, unet, vae) =
-            (json("model_index.json")?, json("unet/config.json")?, json("vae/config.json")?);
+        let index = json("model_index.json")?;
+        let family = Family::of(&index);
+        let (unet, vae) =
+            (json(&format!("{}/config.json", family.denoiser()))?, json("vae/config.json")?);
         let is_set = |name: &str| unet.get(name).is_some_and(|value| !value.is_null());
-        // Networks that look at sizes use the layer before the last, whatever is skipped.
+        let is_flux = family == Family::Flux;
+        // Networks that look at sizes use the layer before the last, whatever is skipped; Stable Diffusion 3 does too.
         let is_late = is_set("addition_embed_type");
+        let skips_last = is_late || family == Family::StableDiffusion3;
         let blocks = vae.get("block_out_channels").and_then(Value::as_array).map_or(1, Vec::len);
         let factor = 1 << blocks.clamp(1, 16).saturating_sub(1);
+        let patch = family.patch(&unet);
+        let scheduler = json("scheduler/scheduler_config.json")?;
+        let has_flow_levels = scheduler.get("use_flow_sigmas").and_then(Value::as_bool);
         let latent_channels = vae.get("latent_channels").and_then(Value::as_u64).unwrap_or(4);
         let mut layers = Vec::new();
         for encoder in ["text_encoder/config.json", "text_encoder_2/config.json"] {
@@ -56,19 +72,84 @@ impl Defaults {
         let layers = layers.into_iter().min().unwrap_or(0);
         let zeros = index.get("force_zeros_for_empty_prompt").and_then(Value::as_bool);
         Ok(Self {
-            size: size(&unet, &vae, factor),
-            factor,
-            guidance_scale: if is_late { 5.0 } else { 7.5 },
+            size: match family.side(&unet) {
+                Some(latents) => [latents * factor; 2],
+                None => size(&unet, &vae, factor),
+            },
+            longest: family.longest(&unet).map(|latents| latents * factor),
+            factor: factor * patch,
+            guidance_scale: match family {
+                Family::StableDiffusion if is_late => 5.0,
+                Family::StableDiffusion => 7.5,
+                Family::StableDiffusion3 => 7.0,
+                Family::Flux => 3.5,
+            },
             is_distilled: is_set("time_cond_proj_dim"),
-            layers: if is_late { layers.saturating_sub(1) } else { layers },
-            fills: unet.get("in_channels").and_then(Value::as_u64).unwrap_or(4) > latent_channels,
+            is_untold: is_flux && unet["guidance_embeds"] != true,
+            own_levels: is_flux && has_flow_levels != Some(true),
+            layers: if skips_last { layers.saturating_sub(1) } else { layers },
+            fills: family == Family::StableDiffusion
+                && unet.get("in_channels").and_then(Value::as_u64).unwrap_or(4) > latent_channels,
             no_text_is_nothing: is_late && zeros.unwrap_or(true),
+            family,
         })
     }
 
     /// Whether every step looks at the negative prompt too.
     pub(super) fn guides(&self, guidance_scale: f64) -> bool {
         guidance_scale > 1.0 && !self.is_distilled
+    }
+
+    /// The schedule of a request for pictures of that size.
+    pub(super) fn schedule(
+        &self,
+        asked: schedulers::Request,
+        [height, width]: [usize; 2],
+        scheduler: &SchedulerConfig,
+    ) -> schedulers::Request {
+        let tokens = (height / self.factor) * (width / self.factor);
+        let steps = match asked.steps {
+            Steps::Count(steps) if self.own_levels => Steps::even(steps),
+            steps => steps,
+        };
+        let mu = match self.family {
+            Family::StableDiffusion => asked.mu,
+            Family::StableDiffusion3 | Family::Flux => scheduler.shift_for(tokens),
+        };
+        schedulers::Request { steps, mu, ..asked }
+    }
+
+    /// Refuses a side that is longer than the model can paint; `fields` are those of height and width.
+    pub(super) fn check_longest(&self, size: [usize; 2], fields: [&str; 2]) -> Result<(), Failure> {
+        let longest = self.longest.unwrap_or(usize::MAX);
+        match size.into_iter().zip(fields).find(|(side, _)| *side > longest) {
+            Some((side, field)) => {
+                let message = format!("is {side} pixels, the model paints {longest} at most");
+                Err(Failure::invalid(field, message).number("limit", longest as u64))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// How far steps are led away from the negative prompt, and the strength of guidance that the network is told.
+    fn guidance(&self, asked: &TextToImageOptions) -> Result<[f64; 2], Failure> {
+        let scale = |name: &str, asked: Option<f64>, default: f64| {
+            let scale = asked.unwrap_or(default);
+            if (0.0..=MOST_GUIDANCE).contains(&scale) {
+                return Ok(scale);
+            }
+            let message = format!("is {scale}, expected 0 to {MOST_GUIDANCE}");
+            Err(Failure::invalid(&format!("options.{name}"), message))
+        };
+        let told = scale("guidance_scale", asked.guidance_scale, self.guidance_scale)?;
+        if self.family != Family::Flux {
+            return Ok([told, told]);
+        }
+        if self.is_untold && asked.guidance_scale.is_some_and(|scale| scale > 1.0) {
+            let message = format!("is {told}, and this model knows of no guidance");
+            return Err(Failure::invalid("options.guidance_scale", message));
+        }
+        Ok([scale("true_cfg_scale", asked.true_cfg_scale, 1.0)?, told])
     }
 }
 
@@ -93,6 +174,9 @@ pub(super) struct Options {
     /// One in place of the pipeline's own.
     pub scheduler: Option<String>,
     pub guidance_scale: f64,
+    pub told_guidance: f64,
+    /// Tokens that T5 reads, where there is one.
+    pub max_sequence_length: Option<usize>,
     /// Height and width.
     pub size: [usize; 2],
     pub seed: Option<u64>,
@@ -107,13 +191,10 @@ impl Options {
     pub(super) fn read(asked: &TextToImageOptions, defaults: &Defaults) -> Result<Self, Failure> {
         let steps = match asked.num_inference_steps {
             Some(steps) => within("num_inference_steps", steps, 1, MOST_STEPS)?,
-            None => STEPS,
+            None => defaults.family.steps(),
         };
-        let guidance_scale = asked.guidance_scale.unwrap_or(defaults.guidance_scale);
-        if !(0.0..=MOST_GUIDANCE).contains(&guidance_scale) {
-            let message = format!("is {guidance_scale}, expected 0 to {MOST_GUIDANCE}");
-            return Err(Failure::invalid("options.guidance_scale", message));
-        }
+        let [guidance_scale, told_guidance] = defaults.guidance(asked)?;
+        defaults.family.check(asked)?;
         let eta = asked.eta.unwrap_or(0.0);
         if !(0.0..=1.0).contains(&eta) {
             return Err(Failure::invalid("options.eta", format!("is {eta}, expected 0 to 1")));
@@ -136,6 +217,8 @@ impl Options {
             schedule: schedulers::Request { steps: Steps::Count(steps), eta, mu: None },
             scheduler: asked.scheduler.clone(),
             guidance_scale,
+            told_guidance,
+            max_sequence_length: defaults.family.max_sequence_length(asked)?,
             size,
             seed: asked.seed,
             n_images,
@@ -171,6 +254,7 @@ fn sides(asked: &TextToImageOptions, defaults: &Defaults) -> Result<[usize; 2], 
         }
         size[side] = pixels;
     }
+    defaults.check_longest(size, ["options.height", "options.width"])?;
     let pixels = size[0] as u64 * size[1] as u64;
     if pixels > MOST_PIXELS {
         let [height, width] = size;

@@ -15,14 +15,17 @@ use super::{
 use crate::{
     failure::{Code, Failure},
     layers::Step,
-    models::diffusion::{ClipText, StableDiffusion, Surroundings},
+    models::diffusion::{ImageGenerator, Surroundings, TextLimits},
 };
 
 /// A reader that takes nothing for this long loses its request.
 const SLOW_READER: Duration = Duration::from_secs(60);
 
+/// Latents on a side of the picture that is painted before the first request, where the model can paint as many.
+const WARM_SIDE: i64 = 8;
+
 pub struct PaintingPipeline {
-    model: Box<StableDiffusion>,
+    model: Box<dyn ImageGenerator>,
     previews: Previews,
     /// In order of arrival.
     requests: Vec<Request>,
@@ -34,7 +37,7 @@ pub struct PaintingPipeline {
 }
 
 impl PaintingPipeline {
-    pub fn new(model: Box<StableDiffusion>, device: Device) -> Self {
+    pub fn new(model: Box<dyn ImageGenerator>, device: Device) -> Self {
         Self {
             model,
             previews: Previews::new(device),
@@ -84,10 +87,10 @@ impl PaintingPipeline {
 
     /// Why the model cannot do that work at all.
     fn refusal(&self, paint: &Paint) -> Option<Failure> {
-        let encoders = self.model.text_encoders();
+        let encoders = self.model.text_limits();
         let unreadable = |ids: &PromptIds| {
             ids.len() != encoders.len()
-                || encoders.iter().zip(ids).any(|(encoder, ids)| !reads(encoder, ids))
+                || encoders.iter().zip(ids).any(|(limits, ids)| !reads(*limits, ids))
         };
         let negative = match &paint.negative {
             Some(super::Negative::Text(ids)) => Some(ids),
@@ -107,9 +110,15 @@ impl PaintingPipeline {
             let message = "the safety_checker and what prepares pictures for it are not both there";
             return Some(Failure::new(Code::CorruptCheckpoint, message));
         }
-        let factor = self.model.vae().factor() as usize;
+        let factor = self.model.multiple() as usize;
         if paint.size.iter().any(|side| *side == 0 || !side.is_multiple_of(factor)) {
             let message = format!("the size of a picture must be a multiple of {factor}");
+            return Some(Failure::new(Code::InvalidRequest, message));
+        }
+        if let Some(longest) = self.model.largest()
+            && paint.size.iter().any(|side| *side as i64 > longest)
+        {
+            let message = format!("the model paints {longest} pixels on a side at most");
             return Some(Failure::new(Code::InvalidRequest, message));
         }
         (paint.clip_skip >= self.model.layers())
@@ -117,23 +126,25 @@ impl PaintingPipeline {
     }
 }
 
-fn reads(encoder: &ClipText, ids: &[u32]) -> bool {
-    let is_known = |id: &u32| i64::from(*id) < encoder.vocab_size();
-    !ids.is_empty() && ids.len() as i64 <= encoder.context_length() && ids.iter().all(is_known)
+fn reads(limits: TextLimits, ids: &[u32]) -> bool {
+    let is_known = |id: &u32| i64::from(*id) < limits.vocab_size;
+    !ids.is_empty() && ids.len() as i64 <= limits.context_length && ids.iter().all(is_known)
 }
 
 impl Pipeline for PaintingPipeline {
     fn warm(&mut self) {
         let (model, device, step) = (&self.model, self.previews.device(), Step::whole());
         let ids: Vec<Tensor> = model
-            .text_encoders()
+            .text_limits()
             .iter()
             .map(|_| Tensor::zeros([1, 1], (Kind::Int64, device)))
             .collect();
         let prompt = model.encode(&ids, 0, &step);
         let options = (prompt.text.kind(), device);
         let vae = model.vae();
-        let latents = Tensor::zeros([1, model.in_channels(), 8, 8], options);
+        let side =
+            model.largest().map_or(WARM_SIDE, |pixels| (pixels / vae.factor()).min(WARM_SIDE));
+        let latents = Tensor::zeros([1, model.in_channels(), side, side], options);
         let numbers = model.wants_sizes().then(|| Tensor::ones([1, 6], (Kind::Float, device)));
         let guidance = model.guidance(1.0, device).map(|vector| vector.to_kind(options.0));
         let surroundings = Surroundings { numbers: numbers.as_ref(), guidance: guidance.as_ref() };
@@ -185,7 +196,7 @@ impl Pipeline for PaintingPipeline {
         let size = self.size(at);
         let request = &mut self.requests[at];
         self.shares.charge(&request.job.tenant, size as f64, begin);
-        let stepped = request.step(&self.model, &self.previews);
+        let stepped = request.step(&*self.model, &self.previews);
         request.job.counters.stepped(1);
         request.job.has_stepped();
         self.chosen = None;

@@ -13,7 +13,7 @@ use crate::{
     layers::Step,
     media::{OutputFormat, encode},
     memory::shim::{Generator, ShimError},
-    models::diffusion::{AutoencoderKl, StableDiffusion},
+    models::diffusion::{AutoencoderKl, ImageGenerator},
 };
 
 /// Of a picture that is soon replaced.
@@ -42,7 +42,11 @@ impl Previews {
     }
 
     /// A small JPEG of the first picture of `[n_images, latent_channels, height, width]` latents.
-    pub(super) fn of(&self, latents: &Tensor, model: &StableDiffusion) -> Result<Media, Failure> {
+    pub(super) fn of(
+        &self,
+        latents: &Tensor,
+        model: &dyn ImageGenerator,
+    ) -> Result<Media, Failure> {
         if self.fitted.get().is_none() {
             let preview = Preview::fit(model.vae(), latents.kind(), self.device)
                 .map_err(|error| Failure::new(Code::InferenceFailed, error))?;

@@ -14,7 +14,7 @@ use crate::{
     failure::{Code, Failure},
     layers::Step,
     media::{ImageProcessor, Picture, Pixels},
-    models::diffusion::{SafetyChecker, SafetyScores, StableDiffusion},
+    models::diffusion::{ImageGenerator, SafetyChecker, SafetyScores},
 };
 
 pub(super) struct Request {
@@ -64,7 +64,7 @@ impl Request {
     /// One piece of work: the text, a step, or a picture. `true`: all pictures are there.
     pub(super) fn step(
         &mut self,
-        model: &StableDiffusion,
+        model: &dyn ImageGenerator,
         previews: &Previews,
     ) -> Result<bool, Failure> {
         let begin = Instant::now();
@@ -77,7 +77,11 @@ impl Request {
         Ok(is_complete)
     }
 
-    fn advance(&mut self, model: &StableDiffusion, previews: &Previews) -> Result<bool, Failure> {
+    fn advance(
+        &mut self,
+        model: &dyn ImageGenerator,
+        previews: &Previews,
+    ) -> Result<bool, Failure> {
         match &mut self.phase {
             Phase::Waiting => {
                 let denoising = Denoising::begin(&self.paint, model, previews.device())?;
@@ -121,7 +125,7 @@ impl Paint {
 }
 
 impl Decoding {
-    fn decode_next(&mut self, paint: &Paint, model: &StableDiffusion) -> Result<(), Failure> {
+    fn decode_next(&mut self, paint: &Paint, model: &dyn ImageGenerator) -> Result<(), Failure> {
         let vae = model.vae();
         let latents = self.latents.narrow(0, self.painted.len() as i64, 1);
         let pixels = vae.decode(&vae.unscaled(&latents), &Step::whole());

@@ -44,12 +44,21 @@ pub fn write(hub: &Path, name: &str) -> String {
             hashed::write(&weights, &json(&from.join("tensors.json")));
         }
         if component.starts_with("tokenizer") {
-            for file in ["merges.txt", "tokenizer_config.json", "vocab.json"] {
-                copy(&fixtures().join("tokenizers/clip").join(file), &to.join(file));
+            let (folder, files) = tokenizer(of);
+            for file in files {
+                copy(&fixtures().join("tokenizers").join(folder).join(file), &to.join(file));
             }
         }
     }
     model_id
+}
+
+/// The fixture of a tokenizer by its entry in the index, and its files.
+fn tokenizer(of: &Value) -> (&'static str, [&'static str; 3]) {
+    match of[1].as_str() {
+        Some("T5Tokenizer") => ("t5", ["config.json", "spiece.model", "tokenizer_config.json"]),
+        _ => ("clip", ["merges.txt", "tokenizer_config.json", "vocab.json"]),
+    }
 }
 
 /// What was asked of a pipeline, and what the reference made of it; pictures are bytes, row by row.

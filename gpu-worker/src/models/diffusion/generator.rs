@@ -1,0 +1,102 @@
+//! What paints: it reads texts, takes noise out of latents in view of them, and knows what latents look like.
+
+use tch::{Device, Tensor};
+
+use super::{AutoencoderKl, ClipText, SafetyChecker};
+use crate::layers::Step;
+
+/// What texts became, one row each.
+pub struct Prompt {
+    /// `[batch, seq, text_dim]`.
+    pub text: Tensor,
+    /// `[batch, pooled_dim]`, each text as one vector.
+    pub pooled: Tensor,
+}
+
+/// What latents are denoised in view of, beside the text.
+pub struct Surroundings<'a> {
+    /// `[batch, n]`, where the network looks at such.
+    pub numbers: Option<&'a Tensor>,
+    /// `[batch, guidance_dim]`, where it was told the strength of guidance.
+    pub guidance: Option<&'a Tensor>,
+}
+
+/// The texts that one text encoder reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextLimits {
+    /// Every id is below this.
+    pub vocab_size: i64,
+    /// The most tokens of a text.
+    pub context_length: i64,
+}
+
+impl TextLimits {
+    pub(super) fn of_clip(encoder: &ClipText) -> Self {
+        Self { vocab_size: encoder.vocab_size(), context_length: encoder.context_length() }
+    }
+}
+
+/// Makes pictures of texts.
+pub trait ImageGenerator: Send {
+    /// What each text encoder reads, in the order of the ids that [`Self::encode`] takes.
+    fn text_limits(&self) -> Vec<TextLimits>;
+
+    /// How many layers of the text encoders may be skipped, exclusive.
+    fn layers(&self) -> usize;
+
+    /// `ids`: for each text encoder `[batch, seq]`, within [`Self::text_limits`]. `skipped`: how many of the last layers
+    /// the texts do without, below [`Self::layers`].
+    fn encode(&self, ids: &[Tensor], skipped: usize, step: &Step) -> Prompt;
+
+    /// The noise, or whatever the network was trained to tell, in `[batch, in_channels, height, width]` latents at
+    /// `times`, `[batch]`. Sides are multiples of [`Self::multiple`] in pixels.
+    fn denoise(
+        &self,
+        latents: &Tensor,
+        times: &Tensor,
+        prompt: &Prompt,
+        surroundings: &Surroundings,
+        step: &Step,
+    ) -> Tensor;
+
+    fn vae(&self) -> &AutoencoderKl;
+
+    /// Channels that [`Self::denoise`] takes.
+    fn in_channels(&self) -> i64 {
+        self.vae().latent_channels()
+    }
+
+    /// What the sides of a picture are multiples of, in pixels.
+    fn multiple(&self) -> i64 {
+        self.vae().factor()
+    }
+
+    /// Pixels on the longest side that it can paint, where there is one.
+    fn largest(&self) -> Option<i64> {
+        None
+    }
+
+    /// Pixels on a side of the pictures it was trained on: height and width.
+    fn picture_size(&self) -> [i64; 2];
+
+    /// What tells the pictures that must not be shown, where the repository has it.
+    fn safety_checker(&self) -> Option<&SafetyChecker> {
+        None
+    }
+
+    /// Whether the network looks at the size of a picture, and at the whole text as one vector.
+    fn wants_sizes(&self) -> bool {
+        false
+    }
+
+    /// The strength of guidance as the network is told it, `[1, guidance_dim]` in float32, where it was distilled so.
+    fn guidance(&self, _scale: f64, _device: Device) -> Option<Tensor> {
+        None
+    }
+
+    /// Whether the network is told which part of a picture to fill in: beside the latents it sees the mask and the
+    /// latents of what stays.
+    fn fills(&self) -> bool {
+        false
+    }
+}

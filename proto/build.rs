@@ -41,6 +41,7 @@ const ANSWERS: &[&str] = &[
     "RankedText",
     "RankingOutput",
     "Regret",
+    "RequestLimits",
     "ResidentAdapter",
     "ResultMetadata",
     "StartedEvent",

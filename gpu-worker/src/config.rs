@@ -11,6 +11,8 @@ use std::{
 use clap::Parser;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::limit_flags::LimitFlags;
+
 /// Loads models on libtorch and runs them: one process per GPU, spoken to by gRPC.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
@@ -51,6 +53,11 @@ pub struct Config {
     #[arg(long, env = "ANYMODEL_ADAPTER_MEMORY", default_value = "1GiB", value_parser = parse_bytes)]
     pub adapter_memory: u64,
 
+    /// Memory that decoding one picture may take, such as `1GiB`: one that would take more, and is larger than those that
+    /// its model was trained on, is decoded (and a given one encoded) in overlapping tiles.
+    #[arg(long, env = "ANYMODEL_DECODING_MEMORY", default_value = "1GiB", value_parser = parse_bytes)]
+    pub decoding_memory: u64,
+
     /// Where pins, budgets, evictions and learned costs are kept over restarts, one file per worker; default:
     /// `~/.local/state/anymodel`, or `anymodel` below `XDG_STATE_HOME`.
     #[arg(long, env = "ANYMODEL_STATE_DIR")]
@@ -60,9 +67,8 @@ pub struct Config {
     #[arg(long, env = "ANYMODEL_BASELINE_GROWTH_LIMIT", default_value = "256MiB", value_parser = parse_bytes)]
     pub baseline_growth_limit: u64,
 
-    /// Most pixels of all pictures that one request makes.
-    #[arg(long, env = "ANYMODEL_OUTPUT_PIXELS_LIMIT", default_value_t = 64_000_000)]
-    pub output_pixels_limit: u64,
+    #[command(flatten)]
+    pub limits: LimitFlags,
 
     /// How long executing requests may go on after SIGTERM.
     #[arg(long, env = "ANYMODEL_SHUTDOWN_GRACE", default_value = "10s", value_parser = humantime::parse_duration)]

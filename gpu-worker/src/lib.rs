@@ -6,6 +6,7 @@ pub mod figures;
 pub mod hub;
 pub mod lane;
 pub mod layers;
+pub mod limit_flags;
 pub mod media;
 pub mod memory;
 pub mod models;

@@ -18,7 +18,6 @@ use gpu_worker::{
         journal::{Journal, Kept},
     },
     rpc::{self, Blobs, Identity, Service, Token},
-    tasks,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -105,6 +104,7 @@ async fn serve(config: Config, worker_id: String) -> anyhow::Result<ExitCode> {
         keep_alive: config.keep_alive.0,
         min_residency: config.min_residency,
         adapter_bytes: config.adapter_memory,
+        decoding_bytes: config.decoding_memory,
         baseline_growth_limit: config.baseline_growth_limit,
     };
     tracing::info!(
@@ -122,9 +122,8 @@ async fn serve(config: Config, worker_id: String) -> anyhow::Result<ExitCode> {
         incarnation: format!("{:016x}", rand::random::<u64>()),
         started: Instant::now(),
     };
-    let limits = tasks::Limits { output_pixels: config.output_pixels_limit };
     let blobs = Blobs::new(rpc::BlobLimits::default());
-    let service = Service::new(residencies, blobs, identity, cores, limits);
+    let service = Service::new(residencies, blobs, identity, cores, config.limits.limits());
     if let Some(address) = config.metrics_listen {
         figures::serve(address).context("--metrics-listen")?;
         tokio::spawn(figures::publish(service.residencies().clone()));

@@ -6,7 +6,7 @@ use axum::{
     Json,
     extract::{Path, Query, Request, State, rejection::QueryRejection},
 };
-use proto::{ConfigureRequest, Device, DeviceBudget, TaskSupport};
+use proto::{ConfigureRequest, Device, DeviceBudget, RequestLimits, TaskSupport};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -53,6 +53,8 @@ pub(super) struct WorkerRow {
     devices: Vec<Device>,
     /// What it can run.
     tasks: Vec<TaskSupport>,
+    /// What one request may cost there; null where the worker does not say.
+    limits: Option<RequestLimits>,
     /// Requests that execute.
     running: u32,
     /// Requests that wait.
@@ -121,6 +123,7 @@ impl WorkerRow {
             uptime_s: status.uptime_ms as f64 / 1e3,
             devices: status.devices,
             tasks: status.tasks,
+            limits: status.limits,
             running: gauges.running,
             waiting: gauges.waiting,
             in_flight: worker.in_flight(),

@@ -7,7 +7,7 @@ use tch::{Device, Kind};
 use crate::{
     failure::{Code, Failure},
     models::{self, Architecture, ModelKind},
-    tasks::{Pipelines, StepShape},
+    tasks::{Bounds, Pipelines, StepShape},
     weights::{self, Access, Checkpoint, LoadProgress, OpenOptions, Part, WeightsError},
 };
 
@@ -24,8 +24,7 @@ pub struct LoadSpec {
     pub access: Access,
     pub device: Device,
     pub dtype: Kind,
-    /// Bound of keys and values.
-    pub cache_bytes: u64,
+    pub bounds: Bounds,
     pub measured: Measured,
     /// Hears of every step; says `Break` when nobody wants the model any more.
     pub progress: Arc<dyn Fn(LoadStage) -> ControlFlow<()> + Send + Sync>,
@@ -69,7 +68,7 @@ pub fn load(spec: &LoadSpec) -> Result<(Pipelines, Loaded), Failure> {
         mapped_bytes: checkpoint.mapped_bytes(),
         parameters: checkpoint.parameters(),
     };
-    let mut pipelines = Pipelines::new(model, checkpoint, spec.device, spec.cache_bytes);
+    let mut pipelines = Pipelines::new(model, checkpoint, spec.device, spec.bounds);
     pipelines.warm();
     Ok((pipelines, loaded))
 }

@@ -23,6 +23,7 @@ use crate::{
     failure::{Code, Failure},
     hub::Source,
     lane::{self, Lane, LoadSpec, LoadStage, Loaded},
+    tasks::Bounds,
     weights::{Access, LoadProgress},
 };
 
@@ -65,7 +66,7 @@ struct SpecParts {
     architecture: &'static crate::models::Architecture,
     kind: crate::models::ModelKind,
     dtype: tch::Kind,
-    cache_bytes: u64,
+    bounds: Bounds,
 }
 
 impl Residencies {
@@ -92,7 +93,10 @@ impl Residencies {
                 architecture: wanted.architecture,
                 kind: entry.key.kind,
                 dtype: entry.key.dtype,
-                cache_bytes: entry.bytes.cache,
+                bounds: Bounds {
+                    cache_bytes: entry.bytes.cache,
+                    decoding_bytes: self.0.settings.decoding_bytes,
+                },
             },
             progress: Arc::new(progress),
             users: Arc::clone(&entry.users),
@@ -143,7 +147,7 @@ impl Residencies {
             access: if job.facts.repository.is_immutable() { Access::Map } else { Access::Read },
             device: self.0.device.torch,
             dtype: job.spec.dtype,
-            cache_bytes: job.spec.cache_bytes,
+            bounds: job.spec.bounds,
             measured: self.measured(job.number),
             progress: Arc::new(move |stage| {
                 report.stage(stage);

@@ -76,6 +76,8 @@ pub struct Settings {
     pub min_residency: Duration,
     /// Bytes that the adapters of one model may have.
     pub adapter_bytes: u64,
+    /// Bytes that decoding one picture may take before it is done in tiles.
+    pub decoding_bytes: u64,
     /// An idle worker that has grown by more bytes than this ends.
     pub baseline_growth_limit: u64,
 }

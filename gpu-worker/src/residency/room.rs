@@ -5,7 +5,11 @@ use tch::Kind;
 
 use super::{entry::Bytes, facts::Facts, precision::bytes_per_value};
 
-use crate::models::{ModelKind, enlargement};
+use crate::models::{
+    ModelKind,
+    diffusion::{WORKING_COPIES, needs_float32},
+    enlargement,
+};
 
 /// Keys and values are bounded to at least this many tokens …
 const MIN_CACHE_TOKENS: u64 = 2048;
@@ -44,9 +48,7 @@ pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
         cache,
         adapters: 0,
         workspace: match kind {
-            ModelKind::ImageGenerator => {
-                config.picture_values().saturating_mul(bytes_per_value(dtype))
-            }
+            ModelKind::ImageGenerator => config.picture_bytes(dtype),
             ModelKind::ImageEnhancer => config.enhancing_bytes(dtype),
             _ => config.workspace_bytes(dtype),
         },
@@ -116,10 +118,16 @@ impl Sizes {
             .saturating_mul(bytes_per_value(dtype))
     }
 
+    /// Intermediate tensors of a pipeline that paints, whose autoencoder may be float32 where the rest is a half type.
+    fn picture_bytes(&self, dtype: Kind) -> u64 {
+        let vae = &self.0["components"]["vae"];
+        let dtype = if needs_float32("AutoencoderKL", vae) { Kind::Float } else { dtype };
+        self.picture_values().saturating_mul(bytes_per_value(dtype))
+    }
+
     /// Of a pipeline that paints, most of its intermediate tensors are those of the autoencoder's widest pictures, of the
     /// size that the pipeline was trained on.
     fn picture_values(&self) -> u64 {
-        const COPIES: u64 = 5;
         let components = &self.0["components"];
         let vae = &components["vae"];
         // Transformers are of larger pictures, and FLUX's does not say so.
@@ -132,7 +140,7 @@ impl Sizes {
         let first = channels.first().and_then(Value::as_u64).unwrap_or(128);
         let latents = denoiser["sample_size"].as_u64().unwrap_or(usual);
         let side = latents.saturating_mul(factor);
-        side.saturating_mul(side).saturating_mul(first).saturating_mul(COPIES)
+        side.saturating_mul(side).saturating_mul(first).saturating_mul(WORKING_COPIES)
     }
 
     /// Intermediate tensors of one piece of a picture: a few of the body's width for each of its pixels, with the scores of
@@ -228,6 +236,12 @@ mod tests {
         );
         assert_eq!(flux.picture_values(), 1024 * 1024 * 128 * 5);
         assert!(sizes("{}").picture_values() > 0);
+        let values = painter.picture_values();
+        assert_eq!(painter.picture_bytes(Kind::Half), values * 4);
+        let fixed = sizes(
+            r#"{"components": {"vae": {"block_out_channels": [128], "force_upcast": false}}}"#,
+        );
+        assert_eq!(fixed.picture_bytes(Kind::Half), fixed.picture_values() * 2);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use futures::Stream;
 use proto::{
-    Device, Gauges, Histogram, Residency, StatusEvent, TaskSupport, WorkerStatus,
+    Device, Gauges, Histogram, RequestLimits, Residency, StatusEvent, TaskSupport, WorkerStatus,
     status_event::Change,
 };
 use tonic::Status;
@@ -138,6 +138,17 @@ pub fn snapshot(shared: &Shared) -> WorkerStatus {
         evictions: residencies.evictions(),
         learned: residencies.learned(),
         drain_reason: residencies.drain_reason().to_owned(),
+        limits: Some(request_limits(shared.limits)),
+    }
+}
+
+fn request_limits(tasks::Limits { output_pixels, painting }: tasks::Limits) -> RequestLimits {
+    RequestLimits {
+        output_pixels_limit: output_pixels,
+        painting_pixels_limit: painting.pixels,
+        painting_images_limit: painting.images,
+        painting_steps_limit: painting.steps,
+        painting_pixel_steps_limit: painting.pixel_steps,
     }
 }
 

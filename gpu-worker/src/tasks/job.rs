@@ -210,6 +210,8 @@ pub struct Paint {
     pub guidance_scale: f64,
     /// The strength of guidance that a network is told, where it was distilled so.
     pub told_guidance: f64,
+    /// How far that is brought back to the spread without guidance, 0 to 1.
+    pub guidance_rescale: f64,
     /// Layers of the text encoders, from their last, that texts do without.
     pub clip_skip: usize,
     /// Height and width in pixels, multiples of what the autoencoder works in.
@@ -233,6 +235,8 @@ pub struct Painted {
     pub picture: Picture,
     /// The safety checker's verdict, where there is one; what was refused is black.
     pub is_refused: Option<bool>,
+    /// It was too large to be decoded at once.
+    pub in_tiles: bool,
 }
 
 /// A picture that another is made of.

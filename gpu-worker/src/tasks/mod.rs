@@ -50,7 +50,7 @@ pub use self::{
         Pooling, PromptIds, Scaling, Score, TableRow, TableScores, Tenant, Timing, TokenRow,
         Vectors, Work, Write,
     },
-    limits::Limits,
+    limits::{Bounds, Limits, PaintingLimits},
     pipelines::Pipelines,
     shape::StepShape,
     suitability::misfit,

@@ -1,7 +1,7 @@
 //! The pipelines of one residency: which of them serves a model, and what is asked of all of them.
 
 use super::{
-    AdapterKey, Adapters, FetchedAdapter, Job, Pipeline, adapters, encoding, enhancing, generation,
+    AdapterKey, Adapters, Bounds, FetchedAdapter, Job, Pipeline, adapters, encoding, enhancing, generation,
     image_classification, painting,
     scoring::{Scorer, ScoringPipeline},
     seq2seq, table_question_answering,
@@ -22,13 +22,8 @@ pub struct Pipelines {
 }
 
 impl Pipelines {
-    /// `cache_bytes` bounds the keys and values of models that write.
-    pub fn new(
-        model: Model,
-        checkpoint: Checkpoint,
-        device: tch::Device,
-        cache_bytes: u64,
-    ) -> Self {
+    pub fn new(model: Model, checkpoint: Checkpoint, device: tch::Device, bounds: Bounds) -> Self {
+        let Bounds { cache_bytes, decoding_bytes } = bounds;
         let adapters = Adapters::default();
         let shared = adapters.clone();
         let scoring =
@@ -57,7 +52,7 @@ impl Pipelines {
                 Box::new(pipeline.with_adapters(shared))
             }
             Model::ImageGenerator(model) => {
-                Box::new(painting::PaintingPipeline::new(model, device))
+                Box::new(painting::PaintingPipeline::new(model, device, decoding_bytes))
             }
             Model::ImageEnhancer(model) => Box::new(enhancing::EnhancePipeline::new(model, device)),
         };

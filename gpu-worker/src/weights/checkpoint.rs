@@ -61,7 +61,7 @@ impl Checkpoint {
         options: &OpenOptions,
         progress: &dyn Fn(LoadProgress) -> ControlFlow<()>,
     ) -> Result<Self, WeightsError> {
-        let whole = Part { name: String::new(), files: files.to_vec() };
+        let whole = Part { name: String::new(), files: files.to_vec(), in_float32: false };
         Self::open_parts(&[whole], options, progress)
     }
 
@@ -75,7 +75,10 @@ impl Checkpoint {
         let items = sources
             .iter()
             .flat_map(|source| source.header.tensors.iter().map(move |info| (source, info)))
-            .map(|(source, info)| Item::new(source, info, options.kind))
+            .map(|(source, info)| {
+                let kind = if source.in_float32 { widened(options.kind) } else { options.kind };
+                Item::new(source, info, kind)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let mut tally = Tally::start(&items, progress)?;
         // Weights are no part of any gradient, whoever loads them.
@@ -200,6 +203,11 @@ impl Checkpoint {
             region.prefault();
         }
     }
+}
+
+/// A half type becomes float32, others stay.
+pub(super) fn widened(kind: Kind) -> Kind {
+    if matches!(kind, Kind::Half | Kind::BFloat16) { Kind::Float } else { kind }
 }
 
 fn is_floating(kind: Kind) -> bool {

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    checkpoint::{Checkpoint, Module},
+    checkpoint::{Checkpoint, Module, widened},
     error::WeightsError,
 };
 
@@ -15,11 +15,13 @@ pub struct Weights<'a> {
     checkpoint: &'a Checkpoint,
     /// Empty, or ends with a dot.
     prefix: String,
+    /// Half types become float32.
+    widens: bool,
 }
 
 impl<'a> Weights<'a> {
     pub(super) fn new(checkpoint: &'a Checkpoint) -> Self {
-        Self { checkpoint, prefix: String::new() }
+        Self { checkpoint, prefix: String::new(), widens: false }
     }
 
     /// One level down; `name` may hold several (`"encoder.layer"`), and an empty one stays here.
@@ -27,7 +29,13 @@ impl<'a> Weights<'a> {
         let name = name.to_string();
         let prefix =
             if name.is_empty() { self.prefix.clone() } else { format!("{}{name}.", self.prefix) };
-        Self { checkpoint: self.checkpoint, prefix }
+        Self { checkpoint: self.checkpoint, prefix, widens: self.widens }
+    }
+
+    /// The same place, whose tensors of half types are handed out as float32. Those that were loaded so (see
+    /// [`super::Part::in_float32`]) share their storage, others are converted.
+    pub fn in_float32(&self) -> Self {
+        Self { widens: true, ..self.clone() }
     }
 
     /// The tensor of that name, which must have that shape. It shares its storage with every other one of the same name.
@@ -47,8 +55,16 @@ impl<'a> Weights<'a> {
         if found != shape {
             return Err(WeightsError::Shape { name, found, expected: shape.to_vec() });
         }
+        let tensor = if self.widens {
+            // One that is float32 already stays itself.
+            tensor.f_to_kind(widened(tensor.kind()))
+        } else {
+            Ok(tensor.shallow_clone())
+        };
+        let tensor =
+            tensor.map_err(|source| WeightsError::Torch { tensor: name.clone(), source })?;
         self.checkpoint.used.borrow_mut().insert(name);
-        Ok(tensor.shallow_clone())
+        Ok(tensor)
     }
 
     /// Whether there is a tensor of that name. Does not count as asking for it.
@@ -82,9 +98,9 @@ impl<'a> Weights<'a> {
         });
     }
 
-    /// What floating tensors of this checkpoint are.
+    /// What floating tensors are here.
     pub fn kind(&self) -> Kind {
-        self.checkpoint.kind
+        if self.widens { widened(self.checkpoint.kind) } else { self.checkpoint.kind }
     }
 
     pub fn device(&self) -> Device {

@@ -24,6 +24,8 @@ pub struct Part {
     pub name: String,
     /// Safetensors or PyTorch files, or the index of sharded ones.
     pub files: Vec<PathBuf>,
+    /// Its floating tensors become float32 where those of the others become a half type.
+    pub in_float32: bool,
 }
 
 /// One opened file.
@@ -37,6 +39,8 @@ pub(super) struct Source {
     pub(super) strided: HashMap<String, Strided>,
     /// Further names of tensors: the name, and the one it is read under.
     pub(super) aliases: Vec<(String, String)>,
+    /// Of a part with [`Part::in_float32`].
+    pub(super) in_float32: bool,
 }
 
 impl Source {
@@ -48,7 +52,8 @@ impl Source {
         if torch_file::is_torch(path, &file) {
             let TorchFile { header, strided, aliases } = TorchFile::read(path, &file, found)?;
             let region = map(&file, found, access).map_err(unreadable)?;
-            return Ok(Self { path: path.to_owned(), file, header, region, strided, aliases });
+            let path = path.to_owned();
+            return Ok(Self { path, file, header, region, strided, aliases, in_float32: false });
         }
 
         let mut bytes = vec![0; PREFIX_BYTES as usize];
@@ -71,7 +76,8 @@ impl Source {
 
         let region = map(&file, found, access).map_err(unreadable)?;
         let (strided, aliases) = (HashMap::new(), Vec::new());
-        Ok(Self { path: path.to_owned(), file, header, region, strided, aliases })
+        let path = path.to_owned();
+        Ok(Self { path, file, header, region, strided, aliases, in_float32: false })
     }
 
     /// Puts `prefix` before all names.
@@ -120,6 +126,7 @@ pub(super) fn open_parts(parts: &[Part], access: Access) -> Result<Vec<Source>, 
     let mut all = Vec::new();
     for part in parts {
         let mut sources = open_all(&part.files, access)?;
+        sources.iter_mut().for_each(|source| source.in_float32 = part.in_float32);
         if !part.name.is_empty() {
             sources.iter_mut().for_each(|source| source.prefix(&format!("{}.", part.name)));
         }

@@ -2,16 +2,17 @@
 
 use gpu_worker::{
     layers::Step,
+    memory::peak::Peak,
     models::{
         LoadError,
         diffusion::{
             Added, AutoencoderKl, ClipText, Condition, SafetyChecker, SafetyScores, Unet2d,
-            Unet2dCondition,
+            Unet2dCondition, needs_float32,
         },
     },
     weights::Rename,
 };
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::fixture::{Fixture, assert_within, difference};
 
@@ -221,7 +222,79 @@ fn an_autoencoder_knows_its_scale() {
     let (sd, flux) = (autoencoder(&fixture("vae-sd")), autoencoder(&fixture("vae-flux")));
     assert_eq!((sd.factor(), sd.latent_channels(), sd.sample_size()), (4, 4, [16, 16]));
     assert_eq!((flux.factor(), flux.latent_channels()), (2, 6));
-    assert!(sd.needs_float32() && !flux.needs_float32());
+}
+
+#[test]
+fn pictures_that_are_too_large_are_worked_on_in_tiles_as_by_the_reference() {
+    let _guard = tch::no_grad_guard();
+    let step = Step::whole();
+    for name in ["vae-tiled", "vae-tiled-plain"] {
+        let fixture = fixture(name);
+        let autoencoder = autoencoder(&fixture);
+        let (pixels, latents) = (fixture.expected("pixels"), fixture.expected("latents"));
+        assert!(autoencoder.tiles(latents).is_none());
+        let whole = autoencoder.encode(pixels, &step).mean;
+        assert_within(TOLERANCE, &whole, fixture.expected("whole_mean"), name);
+        let whole = autoencoder.decode(latents, &step);
+        assert_within(TOLERANCE, &whole, fixture.expected("whole_decoded"), name);
+
+        autoencoder.bound_memory(autoencoder.working_bytes([40, 28]) - 1);
+        let moments = autoencoder.encode(pixels, &step);
+        assert_within(TOLERANCE, &moments.mean, fixture.expected("mean"), name);
+        assert_within(TOLERANCE, &moments.std, fixture.expected("std"), name);
+        autoencoder.bound_memory(0);
+        let decoded = autoencoder.decode(latents, &step);
+        assert_within(TOLERANCE, &decoded, fixture.expected("decoded"), name);
+        // What is no larger than in training is never cut.
+        let [height, width] = autoencoder.sample_size().map(|side| side / autoencoder.factor());
+        let small = latents.narrow(2, 0, height).narrow(3, 0, width);
+        assert!(autoencoder.tiles(&small).is_none(), "{name}");
+    }
+}
+
+#[test]
+fn tiles_take_a_part_of_the_memory() {
+    let _guard = tch::no_grad_guard();
+    let autoencoder = autoencoder(&fixture("vae-tiled"));
+    let latents = Tensor::zeros([1, 4, 64, 64], (Kind::Float, Device::Cpu));
+    let peak = |autoencoder: &AutoencoderKl| {
+        let peak = Peak::start(Device::Cpu);
+        autoencoder.decode(&latents, &Step::whole());
+        peak.bytes()
+    };
+    let whole = peak(&autoencoder);
+    autoencoder.bound_memory(0);
+    let in_tiles = peak(&autoencoder);
+    println!("{whole} bytes at once, {in_tiles} in tiles");
+    assert!(whole > 3 * in_tiles, "{whole} bytes at once, {in_tiles} in tiles");
+    // What is estimated is neither far too little nor far too much.
+    let estimate = autoencoder.working_bytes([256, 256]);
+    assert!((estimate / 2..estimate * 4).contains(&whole), "{whole} bytes, estimated {estimate}");
+}
+
+#[test]
+fn an_autoencoder_that_overflows_in_half_types_is_float32() {
+    let _guard = tch::no_grad_guard();
+    for half in [Kind::Half, Kind::BFloat16] {
+        for (name, kind) in [("vae-sd", Kind::Float), ("vae-flux", half)] {
+            let fixture = fixture(name);
+            let checkpoint = fixture.checkpoint(AutoencoderKl::RENAMES, half);
+            let autoencoder = AutoencoderKl::load(fixture.config(), &checkpoint.root()).unwrap();
+            assert_eq!(autoencoder.kind(), kind, "{name} in {half:?}");
+            let latents = fixture.expected("latents").to_kind(half);
+            let decoded = autoencoder.decode(&latents, &Step::whole());
+            let moments = autoencoder.encode(fixture.expected("pixels"), &Step::whole());
+            assert_eq!((decoded.kind(), moments.mean.kind()), (kind, kind), "{name}");
+            // Only the weights and the latents were rounded.
+            let tolerance = if half == Kind::Half { 0.01 } else { 0.08 };
+            assert_within(tolerance, &decoded, fixture.expected("decoded"), name);
+        }
+    }
+    // A config that says nothing says it, as the reference's default does.
+    let says = |config: &str| serde_json::from_str(config).unwrap();
+    assert!(needs_float32("AutoencoderKL", &says("{}")));
+    assert!(!needs_float32("AutoencoderKL", &says(r#"{"force_upcast": false}"#)));
+    assert!(!needs_float32("UNet2DConditionModel", &says("{}")));
 }
 
 /// Attention was named otherwise when most autoencoders and unconditional networks were published.

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs, path::PathBuf};
 
 use gpu_worker::{
     models::{self, CausalLm, ImageClassifier, Model, ModelKind, Seq2SeqLm, TextEncoder},
-    tasks::Pipelines,
+    tasks::{Bounds, Pipelines},
     weights::{Checkpoint, Rename},
 };
 use tch::{Device, Kind, Tensor};
@@ -111,7 +111,8 @@ impl Fixture {
     /// As [`Self::pipelines`], with so many bytes for keys and values.
     pub fn pipelines_with(&self, wanted: ModelKind, cache_bytes: u64) -> Pipelines {
         let (model, checkpoint, _) = self.load_with_checkpoint(wanted, Kind::Float);
-        Pipelines::new(model, checkpoint, Device::Cpu, cache_bytes)
+        let bounds = Bounds { cache_bytes, decoding_bytes: u64::MAX };
+        Pipelines::new(model, checkpoint, Device::Cpu, bounds)
     }
 
     /// The model of a checkpoint whose tensors, under their new names, are changed first.

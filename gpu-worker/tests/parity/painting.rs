@@ -1,9 +1,12 @@
 //! Whole diffusion pipelines, from a request to its pictures, by seed.
 
+use std::{fs, path::PathBuf};
+
 use gpu_worker::{
     failure::Code,
-    media::{self, Limits, Picture},
+    media::{self, Limits, Picture, Resample, resize_like_pillow},
     models::{self, ModelKind},
+    tasks::Work,
 };
 use proto::media::Content;
 use serde_json::{Value, json};
@@ -52,6 +55,34 @@ fn pictures_equal_the_reference() {
             assert_eq!(steps, (1..=total).collect::<Vec<u32>>(), "{name}");
             assert!(asked.progress.iter().all(|progress| progress.preview.is_none()));
         }
+    }
+}
+
+#[test]
+fn large_pictures_are_decoded_in_tiles_one_by_one_as_by_the_reference() {
+    let _guard = tch::no_grad_guard();
+    let repository = Repository::open("pipeline-tiled");
+    // Latents of 10 × 18 are cut at every sixth, those of 10 × 12 too.
+    for (Case { request, brought, expected }, n_tiles) in repository.cases().iter().zip([6, 4]) {
+        let paint = |decoding_bytes| {
+            let mut pipelines = repository.pipelines_with(decoding_bytes);
+            let prepared = repository.prepare_with(request, brought).unwrap();
+            let mut asked = Asked::of(&mut pipelines, prepared, "");
+            let mut n_steps = 0;
+            while step(&mut pipelines) {
+                n_steps += 1;
+            }
+            let (pictures, notices) = asked.answer().unwrap();
+            (difference(&pictures, expected), notices, n_steps - asked.progress.len())
+        };
+        let (same, notices, other_steps) = paint(0);
+        assert!(same <= TOLERANCE, "{same} for {request}");
+        assert!(notices[0].contains("--decoding-memory"), "{notices:?}");
+        // The text, and every tile of every picture.
+        assert_eq!(other_steps, 1 + n_tiles * expected.len());
+        let (other, notices, other_steps) = paint(u64::MAX);
+        assert!(other > TOLERANCE && notices.is_empty(), "{notices:?}");
+        assert_eq!(other_steps, 1 + expected.len());
     }
 }
 
@@ -167,6 +198,46 @@ fn what_cannot_be_begun_with_is_refused_by_its_field() {
         let Err(failure) = repository.prepare_with(request, &brought) else { panic!("{field}") };
         assert_eq!((failure.code, failure.field.as_str()), (code, field), "{failure}");
     }
+}
+
+#[test]
+fn a_picture_of_any_kind_is_begun_with_as_it_is_read() {
+    let repository = Repository::open("pipeline-sd1");
+    // The last column: as brought to multiples of four, upright.
+    for (file, width, height) in [
+        ("rgba.png", 16, 8),
+        ("grey_alpha.png", 16, 8),
+        ("rgb_16.png", 4, 4),
+        ("grey_16.png", 4, 4),
+        ("cmyk.jpg", 16, 8),
+        ("ycck.jpg", 16, 8),
+        ("oriented_3.jpg", 16, 8),
+        ("oriented_6.jpg", 8, 16),
+        ("oriented.png", 8, 16),
+        ("animated.gif", 16, 8),
+        ("palette_transparent.png", 16, 8),
+    ] {
+        let bytes = image_file(file);
+        let read = media::decode(&bytes, &Limits::default()).unwrap();
+        let Work::Paint(paint) = repository.prepare_file(bytes).unwrap().work else {
+            panic!("{file}")
+        };
+        let expected = resize_like_pillow(&read, width, height, Resample::Lanczos);
+        assert_eq!(paint.given.unwrap().picture, expected, "{file}");
+        assert_eq!(paint.size, [height as usize, width as usize], "{file}");
+    }
+    for bytes in [b"no picture".to_vec(), image_file("cmyk.jpg")[..200].to_vec(), Vec::new()] {
+        let Err(failure) = repository.prepare_file(bytes) else { panic!("it was taken") };
+        assert_eq!(
+            (failure.code, failure.field.as_str()),
+            (Code::InvalidMedia, "inputs.image_base64")
+        );
+    }
+}
+
+fn image_file(name: &str) -> Vec<u8> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/images");
+    fs::read(folder.join(name)).unwrap()
 }
 
 #[test]

@@ -13,7 +13,7 @@ use gpu_worker::{
     media::{self, Limits, OutputFormat, Picture},
     models::{self, ModelKind},
     tasks::{
-        self, Counters, Event, Files, Finish, Job, JobCount, Pipelines, Prepared, Work,
+        self, Bounds, Counters, Event, Files, Finish, Job, JobCount, Pipelines, Prepared, Work,
         outbox::{Inbox, outbox},
     },
     weights::Checkpoint,
@@ -90,6 +90,11 @@ impl Repository {
     }
 
     pub fn pipelines(&self) -> Pipelines {
+        self.pipelines_with(u64::MAX)
+    }
+
+    /// Those in which decoding one picture may take so many bytes.
+    pub fn pipelines_with(&self, decoding_bytes: u64) -> Pipelines {
         let architecture = models::find(self.class()).unwrap();
         let mut checkpoint = self.checkpoint();
         checkpoint.rename(architecture.renames);
@@ -97,7 +102,8 @@ impl Repository {
         let model =
             architecture.load(&config, ModelKind::ImageGenerator, &checkpoint.root()).unwrap();
         assert_eq!(checkpoint.finish().unwrap().0, Vec::<String>::new());
-        Pipelines::new(model, checkpoint, Device::Cpu, 0)
+        let bounds = Bounds { cache_bytes: 0, decoding_bytes };
+        Pipelines::new(model, checkpoint, Device::Cpu, bounds)
     }
 
     /// The small files, those of the tokenizers included.
@@ -143,6 +149,7 @@ impl Repository {
             let options = ImageToImageOptions {
                 num_inference_steps: count("num_inference_steps"),
                 guidance_scale: real("guidance_scale"),
+                guidance_rescale: real("guidance_rescale"),
                 strength: real("strength"),
                 seed: number("seed"),
                 num_images: count("num_images"),
@@ -159,6 +166,7 @@ impl Repository {
             let options = TextToImageOptions {
                 num_inference_steps: count("num_inference_steps"),
                 guidance_scale: real("guidance_scale"),
+                guidance_rescale: real("guidance_rescale"),
                 width: count("width"),
                 height: count("height"),
                 seed: number("seed"),
@@ -176,6 +184,20 @@ impl Repository {
         };
         let request = InferRequest { input: Some(input), ..InferRequest::default() };
         (tasks::find(task).unwrap().processor)(&self.files())?.prepare(&request)
+    }
+
+    /// A request that begins with this file.
+    pub fn prepare_file(&self, bytes: Vec<u8>) -> Result<Prepared, Failure> {
+        let image = Media { content: Some(Content::Inline(bytes)), mime_type: String::new() };
+        let inputs = ImageToImageInputs {
+            image: Some(image),
+            text: Some("a circle".to_owned()),
+            ..ImageToImageInputs::default()
+        };
+        let asked = ImageToImageRequest { inputs: Some(inputs), options: None };
+        let input = Some(Input::ImageToImage(asked));
+        let request = InferRequest { input, ..InferRequest::default() };
+        (tasks::find("image-to-image").unwrap().processor)(&self.files())?.prepare(&request)
     }
 
     pub fn cases(&self) -> Vec<Case> {

@@ -1,6 +1,6 @@
 //! Memory of the worker: back after a large model, flat over many small ones, and a restart where it is not.
 
-use std::fs;
+use std::{fs, time::Instant};
 
 use futures::future::join_all;
 use proto::{LoadModelRequest, ModelRef, UnloadModelRequest};
@@ -10,6 +10,7 @@ use tokio_stream::StreamExt;
 use crate::harness::{
     models::Gpt2,
     system::{Setup, System},
+    wide_painter,
     worker::Worker,
     zoo::{self, SENTENCES, SHAPES, STORYTELLER},
 };
@@ -84,6 +85,27 @@ async fn a_gigabyte_comes_back() {
     let workers = system.api().get("/api/workers").await.ok();
     let device = &workers["workers"][0]["devices"][0];
     assert!(device["anonymous_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{device}");
+}
+
+/// Loads of a gigabyte, each from a folder and none mapped.
+#[tokio::test]
+async fn twenty_lives_of_a_painter_of_a_gigabyte_leave_no_more_than_two() {
+    let hub = tempfile::tempdir().expect("a folder");
+    let (model_id, bytes) = wide_painter::write(hub.path());
+    assert!(bytes > 1_000_000_000, "{bytes} bytes of weights");
+    let system = Setup::of(&[hub.path()]).start().await;
+    let pid = system.worker_pid().await;
+    let options = json!({"num_inference_steps": 1, "width": 16, "height": 16, "seed": 1});
+    let request = json!({"model_id": model_id, "task": "text-to-image", "inputs": {"text": "a circle"}, "options": options});
+    let begun = Instant::now();
+    let mut sizes = Vec::new();
+    for _ in 0..20 {
+        cycle(&system, &request).await;
+        sizes.push(anonymous(pid));
+    }
+    println!("{bytes} bytes of weights, 20 lives in {:?}: {sizes:?}", begun.elapsed());
+    let (early, late) = (sizes[1], sizes[19]);
+    assert!(late <= early + 4 * MIB, "{early} bytes after 2 lives, {late} after 20: {sizes:?}");
 }
 
 #[tokio::test]

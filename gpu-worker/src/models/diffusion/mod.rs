@@ -27,7 +27,7 @@ mod unet_2d;
 use tch::Tensor;
 
 pub use self::{
-    autoencoder_kl::{AutoencoderKl, Moments},
+    autoencoder_kl::{AutoencoderKl, Moments, Tiles, WORKING_COPIES, needs_float32},
     clip_text::{ClipText, EncodedText},
     flux_transformer::FluxTransformer,
     generator::{ImageGenerator, Prompt, Surroundings, TextLimits},

@@ -14,6 +14,7 @@ use super::bare::Bare;
 use crate::{
     failure::{Code, Failure},
     hub::{Repository, select::inside},
+    models::diffusion::needs_float32,
     tasks::Files,
 };
 
@@ -24,6 +25,8 @@ pub(super) struct PartConfig {
     pub(super) config: Value,
     /// Its checkpoint, where that has a name of its own.
     pub(super) file: Option<String>,
+    /// It is float32 also where the rest is a half type.
+    pub(super) in_float32: bool,
 }
 
 pub(super) struct Described {
@@ -49,7 +52,12 @@ impl Described {
         Self {
             config: files.text("config.json").unwrap_or_default().to_owned(),
             model_type: model_type.to_owned(),
-            parts: vec![PartConfig { folder: String::new(), config, file: None }],
+            parts: vec![PartConfig {
+                folder: String::new(),
+                config,
+                file: None,
+                in_float32: false,
+            }],
         }
     }
 
@@ -59,7 +67,12 @@ impl Described {
         Self {
             config: config.to_string(),
             model_type: model_type.to_owned(),
-            parts: vec![PartConfig { folder: String::new(), config, file: Some(file) }],
+            parts: vec![PartConfig {
+                folder: String::new(),
+                config,
+                file: Some(file),
+                in_float32: false,
+            }],
         }
     }
 
@@ -90,7 +103,8 @@ impl Described {
             };
             configs.insert(name.to_owned(), config.clone());
             if without.is_none() {
-                parts.push(PartConfig { folder: name.to_owned(), config, file: None });
+                let in_float32 = needs_float32(of, &config);
+                parts.push(PartConfig { folder: name.to_owned(), config, file: None, in_float32 });
             }
         }
         let config = json!({"_class_name": class, "index": index, "components": configs});

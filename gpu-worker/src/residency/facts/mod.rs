@@ -98,6 +98,10 @@ pub struct Facts {
     pub parameters: u64,
     /// Values in floating tensors.
     floating_values: u64,
+    /// Of these, the ones of [`Self::float32_parts`].
+    float32_values: u64,
+    /// Parts that are float32 where the rest is a half type.
+    float32_parts: Vec<String>,
     /// Bytes in all other tensors.
     other_bytes: u64,
     /// What most floating values are stored as.
@@ -116,7 +120,10 @@ impl Facts {
 
     /// Bytes of the weights when floating tensors become `dtype`.
     pub fn weight_bytes(&self, dtype: Kind) -> u64 {
-        self.floating_values * bytes_per_value(dtype) + self.other_bytes
+        let wider = bytes_per_value(dtype).max(bytes_per_value(Kind::Float));
+        (self.floating_values - self.float32_values) * bytes_per_value(dtype)
+            + self.float32_values * wider
+            + self.other_bytes
     }
 
     /// The tasks that this worker could run this model for.
@@ -235,6 +242,13 @@ impl Facts {
             format: selected.format,
             parameters: selected.totals.parameters,
             floating_values: selected.totals.floating_values,
+            float32_values: selected.float32_values,
+            float32_parts: described
+                .parts
+                .iter()
+                .filter(|part| part.in_float32)
+                .map(|part| part.folder.clone())
+                .collect(),
             other_bytes: selected.totals.other_bytes,
             stored: selected.totals.stored,
             processors: Mutex::default(),
@@ -251,7 +265,11 @@ impl Facts {
             let name = file.rsplit_once('/').map_or("", |(folder, _)| folder);
             match parts.iter_mut().find(|part| part.name == name) {
                 Some(part) => part.files.push(path),
-                None => parts.push(Part { name: name.to_owned(), files: vec![path] }),
+                None => parts.push(Part {
+                    in_float32: self.float32_parts.iter().any(|part| part == name),
+                    name: name.to_owned(),
+                    files: vec![path],
+                }),
             }
         }
         parts

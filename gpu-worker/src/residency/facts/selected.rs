@@ -22,6 +22,8 @@ pub(super) struct Selected {
     /// The coarsest of its parts.
     pub(super) format: WeightsFormat,
     pub(super) totals: Totals,
+    /// Of the floating values those that are float32 whatever the rest is.
+    pub(super) float32_values: u64,
 }
 
 impl Selected {
@@ -30,6 +32,7 @@ impl Selected {
             files: Vec::new(),
             format: WeightsFormat::Safetensors,
             totals: Totals::sum(std::iter::empty()),
+            float32_values: 0,
         };
         let mut largest = 0;
         for part in parts {
@@ -45,6 +48,9 @@ impl Selected {
             }
             all.totals.parameters += one.totals.parameters;
             all.totals.floating_values += one.totals.floating_values;
+            if part.in_float32 {
+                all.float32_values += one.totals.floating_values;
+            }
             all.totals.other_bytes += one.totals.other_bytes;
         }
         Ok(all)
@@ -74,7 +80,7 @@ impl Selected {
                     pickles::instead(repository, &part.folder, &part.config, error).await?
                 }
             };
-        Ok(Self { files, format, totals })
+        Ok(Self { files, format, totals, float32_values: 0 })
     }
 
     async fn of_file(
@@ -85,10 +91,11 @@ impl Selected {
         let files = vec![file.to_owned()];
         if file.ends_with(".safetensors") {
             let totals = Totals::of(&read_headers(repository, &files).await?);
-            return Ok(Self { files, format: WeightsFormat::Safetensors, totals });
+            let format = WeightsFormat::Safetensors;
+            return Ok(Self { files, format, totals, float32_values: 0 });
         }
         let (files, format, totals) = pickles::of_files(repository, files, config).await?;
-        Ok(Self { files, format, totals })
+        Ok(Self { files, format, totals, float32_values: 0 })
     }
 }
 

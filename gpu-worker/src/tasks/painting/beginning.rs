@@ -135,9 +135,9 @@ fn mask_tensor(mask: &[bool], given: &Given, kind: Kind, device: Device) -> Tens
     Tensor::from_slice(mask).view([1, 1, height, width]).to_kind(kind).to_device(device)
 }
 
-/// Latents of a picture, drawn from their distribution.
+/// Latents of a picture, drawn from their distribution, in the kind of `pixels`.
 fn encode(vae: &AutoencoderKl, pixels: &Tensor, draws: &mut Draws) -> Result<Tensor, Failure> {
     let moments = vae.encode(pixels, &Step::whole());
     let noise = draws.draw(&moments.mean.size(), moments.mean.kind()).map_err(failed)?;
-    Ok(vae.scaled(&moments.sample(&noise)))
+    Ok(vae.scaled(&moments.sample(&noise).to_kind(pixels.kind())))
 }

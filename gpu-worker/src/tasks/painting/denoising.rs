@@ -130,7 +130,11 @@ impl Denoising {
             return output;
         }
         let parts = output.chunk(2, 0);
-        &parts[0] + (&parts[1] - &parts[0]) * paint.guidance_scale
+        let guided = &parts[0] + (&parts[1] - &parts[0]) * paint.guidance_scale;
+        match paint.guidance_rescale {
+            0.0 => guided,
+            share => rescaled(&guided, &parts[1], share),
+        }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -140,6 +144,14 @@ impl Denoising {
     pub(super) fn latents(&self) -> Tensor {
         self.latents.shallow_clone()
     }
+}
+
+/// By a share of the way towards the spread of what the text alone says, picture by picture
+/// (Lin et al., 2023, <https://arxiv.org/abs/2305.08891>, section 3.4).
+fn rescaled(guided: &Tensor, of_text: &Tensor, share: f64) -> Tensor {
+    let spread = |xs: &Tensor| xs.std_dim([1i64, 2, 3].as_slice(), true, true);
+    let rescaled = guided * (spread(of_text) / spread(guided));
+    rescaled * share + guided * (1.0 - share)
 }
 
 /// The texts of all rows: each picture has its own, the negative ones first.

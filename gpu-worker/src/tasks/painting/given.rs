@@ -5,7 +5,7 @@ use proto::{ImageToImageInputs, ImageToImageOptions, Media, TextToImageOptions, 
 use super::{
     super::Given,
     family::Family,
-    options::{Defaults, MOST_PIXELS, Options},
+    options::{Defaults, Options},
 };
 use crate::{
     failure::{Code, Failure},
@@ -85,6 +85,7 @@ fn as_text_to_image(asked: &ImageToImageOptions, family: Family) -> TextToImageO
         scheduler: asked.scheduler.clone(),
         max_sequence_length: asked.max_sequence_length,
         true_cfg_scale: asked.true_cfg_scale,
+        guidance_rescale: asked.guidance_rescale,
     }
 }
 
@@ -93,8 +94,7 @@ fn picture(media: Option<&Media>, field: &str) -> Result<Option<Picture>, Failur
     let Some(Content::Inline(bytes)) = &media.content else {
         return Err(Failure::invalid(field, "has no bytes"));
     };
-    let limits = Limits { max_pixels: MOST_PIXELS, ..Limits::default() };
-    decode(bytes, &limits).map(Some).map_err(|error| Failure::from(error).at(field))
+    decode(bytes, &Limits::default()).map(Some).map_err(|error| Failure::from(error).at(field))
 }
 
 /// With sides that are multiples of `factor`: what is over is squeezed in, as the reference does.

@@ -41,6 +41,9 @@ pub fn image_to_image(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
     Ok(Arc::new(ImageToImage(Painter::of(files)?)))
 }
 
+/// How the reference would have to be told to make the same picture.
+const IN_TILES: &str = "decoded in overlapping tiles, since at once it would take more memory than the worker's --decoding-memory";
+
 struct TextToImage(Painter);
 
 struct ImageToImage(Painter);
@@ -117,6 +120,7 @@ impl Painter {
             negative,
             guidance_scale: options.guidance_scale,
             told_guidance: options.told_guidance,
+            guidance_rescale: options.guidance_rescale,
             clip_skip: options.clip_skip,
             size: options.size,
             n_images: options.n_images,
@@ -134,6 +138,10 @@ impl Painter {
                 let Made::Painted(painted) = made else {
                     return Err(Failure::new(Code::InferenceFailed, "the lane made no pictures"));
                 };
+                let mut notices = notices;
+                if painted.iter().any(|painted| painted.in_tiles) {
+                    notices.push(IN_TILES.to_owned());
+                }
                 let verdicts: Vec<Option<bool>> =
                     painted.iter().map(|painted| painted.is_refused).collect();
                 let pictures: Vec<Picture> =

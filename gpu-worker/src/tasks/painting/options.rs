@@ -8,16 +8,11 @@ use super::{
     family::Family,
 };
 use crate::{
-    failure::{Code, Failure},
+    failure::Failure,
     media::OutputFormat,
     schedulers::{self, SchedulerConfig, Steps},
 };
 
-/// More are no better, and never end.
-const MOST_STEPS: u64 = 1000;
-const MOST_IMAGES: u64 = 8;
-/// Width times height of one picture.
-pub(super) const MOST_PIXELS: u64 = 2048 * 2048;
 const MOST_GUIDANCE: f64 = 100.0;
 
 /// What the repository says.
@@ -177,6 +172,7 @@ pub(super) struct Options {
     pub told_guidance: f64,
     /// Tokens that T5 reads, where there is one.
     pub max_sequence_length: Option<usize>,
+    pub guidance_rescale: f64,
     /// Height and width.
     pub size: [usize; 2],
     pub seed: Option<u64>,
@@ -190,17 +186,15 @@ pub(super) struct Options {
 impl Options {
     pub(super) fn read(asked: &TextToImageOptions, defaults: &Defaults) -> Result<Self, Failure> {
         let steps = match asked.num_inference_steps {
-            Some(steps) => within("num_inference_steps", steps, 1, MOST_STEPS)?,
+            Some(steps) => at_least_one("num_inference_steps", steps)?,
             None => defaults.family.steps(),
         };
         let [guidance_scale, told_guidance] = defaults.guidance(asked)?;
         defaults.family.check(asked)?;
-        let eta = asked.eta.unwrap_or(0.0);
-        if !(0.0..=1.0).contains(&eta) {
-            return Err(Failure::invalid("options.eta", format!("is {eta}, expected 0 to 1")));
-        }
+        let eta = share("options.eta", asked.eta)?;
+        let guidance_rescale = share("options.guidance_rescale", asked.guidance_rescale)?;
         let n_images = match asked.num_images {
-            Some(images) => within("num_images", images, 1, MOST_IMAGES)?,
+            Some(images) => at_least_one("num_images", images)?,
             None => 1,
         };
         let clip_skip = asked.clip_skip.unwrap_or(0) as usize;
@@ -219,6 +213,7 @@ impl Options {
             guidance_scale,
             told_guidance,
             max_sequence_length: defaults.family.max_sequence_length(asked)?,
+            guidance_rescale,
             size,
             seed: asked.seed,
             n_images,
@@ -230,14 +225,21 @@ impl Options {
     }
 }
 
-/// A count within its limits.
-fn within(name: &str, value: u32, least: u64, most: u64) -> Result<usize, Failure> {
-    if (least..=most).contains(&u64::from(value)) {
-        return Ok(value as usize);
+/// 0 where the request says nothing.
+fn share(field: &str, asked: Option<f64>) -> Result<f64, Failure> {
+    let share = asked.unwrap_or(0.0);
+    if (0.0..=1.0).contains(&share) {
+        return Ok(share);
     }
-    let field = format!("options.{name}");
-    let failure = Failure::invalid(&field, format!("is {value}, expected {least} to {most}"));
-    Err(failure.number("limit", most))
+    Err(Failure::invalid(field, format!("is {share}, expected 0 to 1")))
+}
+
+/// A count; how much it may be is the operator's choice, see [`crate::tasks::Limits`].
+fn at_least_one(name: &str, value: u32) -> Result<usize, Failure> {
+    match value {
+        0 => Err(Failure::invalid(&format!("options.{name}"), "is 0, expected 1 or more")),
+        value => Ok(value as usize),
+    }
 }
 
 /// Height and width of the pictures.
@@ -255,16 +257,6 @@ fn sides(asked: &TextToImageOptions, defaults: &Defaults) -> Result<[usize; 2], 
         size[side] = pixels;
     }
     defaults.check_longest(size, ["options.height", "options.width"])?;
-    let pixels = size[0] as u64 * size[1] as u64;
-    if pixels > MOST_PIXELS {
-        let [height, width] = size;
-        let message = format!("{width} × {height} pixels are more than {MOST_PIXELS}");
-        let field = if asked.width.is_some() { "options.width" } else { "options.height" };
-        return Err(Failure::new(Code::PayloadTooLarge, message)
-            .at(field)
-            .number("size", pixels)
-            .number("limit", MOST_PIXELS));
-    }
     Ok(size)
 }
 
@@ -301,20 +293,15 @@ mod tests {
         let none = TextToImageOptions::default;
         for (asked, field) in [
             (TextToImageOptions { num_inference_steps: Some(0), ..none() }, "num_inference_steps"),
-            (
-                TextToImageOptions { num_inference_steps: Some(10_000), ..none() },
-                "num_inference_steps",
-            ),
             (TextToImageOptions { guidance_scale: Some(f64::NAN), ..none() }, "guidance_scale"),
             (TextToImageOptions { guidance_scale: Some(-1.0), ..none() }, "guidance_scale"),
             (TextToImageOptions { width: Some(500), ..none() }, "width"),
             (TextToImageOptions { height: Some(0), ..none() }, "height"),
-            (TextToImageOptions { width: Some(1 << 20), ..none() }, "width"),
-            (TextToImageOptions { height: Some(1 << 20), ..none() }, "height"),
             (TextToImageOptions { num_images: Some(0), ..none() }, "num_images"),
-            (TextToImageOptions { num_images: Some(9), ..none() }, "num_images"),
             (TextToImageOptions { clip_skip: Some(3), ..none() }, "clip_skip"),
             (TextToImageOptions { eta: Some(1.5), ..none() }, "eta"),
+            (TextToImageOptions { guidance_rescale: Some(-0.1), ..none() }, "guidance_rescale"),
+            (TextToImageOptions { guidance_rescale: Some(f64::NAN), ..none() }, "guidance_rescale"),
             (TextToImageOptions { format: Some("gif".to_owned()), ..none() }, "format"),
             (TextToImageOptions { quality: Some(50), ..none() }, "quality"),
             (

@@ -37,7 +37,11 @@ pub struct PaintingPipeline {
 }
 
 impl PaintingPipeline {
-    pub fn new(model: Box<dyn ImageGenerator>, device: Device) -> Self {
+    /// `decoding_bytes` is what the autoencoder may take for one picture, at least for those larger than the model was
+    /// trained on.
+    pub fn new(model: Box<dyn ImageGenerator>, device: Device, decoding_bytes: u64) -> Self {
+        let usual = model.vae().working_bytes(model.picture_size());
+        model.vae().bound_memory(decoding_bytes.max(usual));
         Self {
             model,
             previews: Previews::new(device),

@@ -108,7 +108,12 @@ impl Reader {
         family: Family,
     ) -> Result<Self, Failure> {
         let tokenizer =
-            Tokenizer::from_repository(&|path| files.bytes(&format!("{folder}/{path}")))?;
+            Tokenizer::from_repository(&|path| files.bytes(&format!("{folder}/{path}")));
+        let tokenizer = tokenizer.map_err(|error| {
+            let failure = Failure::from(error);
+            let message = format!("{folder}: {}", failure.message);
+            Failure { message, ..failure }.text("component", folder)
+        })?;
         // Without a token of its own for padding the reference pads with the end of a text.
         let padding =
             ["pad_token", "eos_token"].into_iter().find_map(|role| tokenizer.special_id(role));

@@ -14,7 +14,7 @@ use crate::{
     failure::{Code, Failure},
     layers::Step,
     media::{ImageProcessor, Picture, Pixels},
-    models::diffusion::{ImageGenerator, SafetyChecker, SafetyScores},
+    models::diffusion::{AutoencoderKl, ImageGenerator, SafetyChecker, SafetyScores, Tiles},
 };
 
 pub(super) struct Request {
@@ -36,6 +36,8 @@ enum Phase {
 struct Decoding {
     /// `[n_images, latent_channels, height, width]`.
     latents: Tensor,
+    /// Of the picture that is next, where it is too large to be decoded at once.
+    tiles: Option<Tiles>,
     painted: Vec<Painted>,
 }
 
@@ -57,11 +59,14 @@ impl Request {
             Phase::Denoising(_) => {
                 looks * self.paint.n_images * (height / factor) * (width / factor)
             }
+            Phase::Decoding(Decoding { tiles: Some(tiles), .. }) => {
+                tiles.next_size().map(|side| side as usize * factor).iter().product()
+            }
             Phase::Decoding(_) => height * width,
         }
     }
 
-    /// One piece of work: the text, a step, or a picture. `true`: all pictures are there.
+    /// One piece of work: the text, a step, or a picture or a tile of one. `true`: all pictures are there.
     pub(super) fn step(
         &mut self,
         model: &dyn ImageGenerator,
@@ -92,12 +97,12 @@ impl Request {
                 self.job.outbox.push(Event::Progress(progress));
                 if denoising.is_done() {
                     let latents = denoising.latents();
-                    self.phase = Phase::Decoding(Decoding { latents, painted: Vec::new() });
+                    self.phase = Phase::Decoding(Decoding::begin(latents, model.vae()));
                 }
             }
             Phase::Decoding(decoding) => {
                 decoding.decode_next(&self.paint, model)?;
-                return Ok(decoding.painted.len() == self.paint.n_images);
+                return Ok(decoding.is_complete());
             }
         }
         Ok(false)
@@ -125,10 +130,41 @@ impl Paint {
 }
 
 impl Decoding {
+    fn begin(latents: Tensor, vae: &AutoencoderKl) -> Self {
+        let mut decoding = Self { latents, tiles: None, painted: Vec::new() };
+        decoding.tiles = decoding.tiles_of_next(vae);
+        decoding
+    }
+
+    fn is_complete(&self) -> bool {
+        self.painted.len() as i64 == self.latents.size()[0]
+    }
+
+    /// Of the next picture, `[1, latent_channels, height, width]`.
+    fn next_latents(&self) -> Tensor {
+        self.latents.narrow(0, self.painted.len() as i64, 1)
+    }
+
+    fn tiles_of_next(&self, vae: &AutoencoderKl) -> Option<Tiles> {
+        if self.is_complete() { None } else { vae.tiles(&vae.unscaled(&self.next_latents())) }
+    }
+
     fn decode_next(&mut self, paint: &Paint, model: &dyn ImageGenerator) -> Result<(), Failure> {
-        let vae = model.vae();
-        let latents = self.latents.narrow(0, self.painted.len() as i64, 1);
-        let pixels = vae.decode(&vae.unscaled(&latents), &Step::whole());
+        let (vae, step) = (model.vae(), Step::whole());
+        let latents = self.next_latents();
+        let tiles = self.tiles.take();
+        let in_tiles = tiles.is_some();
+        let pixels = match tiles {
+            Some(mut tiles) => {
+                vae.decode_tile(&mut tiles, &step);
+                if !tiles.is_complete() {
+                    self.tiles = Some(tiles);
+                    return Ok(());
+                }
+                tiles.join()
+            }
+            None => vae.decode(&vae.unscaled(&latents), &step),
+        };
         let pixels = pixels.to_kind(Kind::Float).squeeze_dim(0) * 0.5 + 0.5;
         let mut picture = picture(&pixels);
         let is_refused = match (model.safety_checker(), &paint.for_checker) {
@@ -140,7 +176,8 @@ impl Decoding {
         if is_refused == Some(true) {
             picture.rgb.fill(0);
         }
-        self.painted.push(Painted { picture, is_refused });
+        self.painted.push(Painted { picture, is_refused, in_tiles });
+        self.tiles = self.tiles_of_next(vae);
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ pub mod signals;
 pub mod system;
 pub mod table_models;
 pub mod token_models;
+pub mod wide_painter;
 pub mod worker;
 pub mod writers;
 pub mod zoo;

@@ -61,6 +61,11 @@ fn tokenizer(of: &Value) -> (&'static str, [&'static str; 3]) {
     }
 }
 
+/// Names and shapes of a component's tensors.
+pub fn tensors_of(pipeline: &str, component: &str) -> Value {
+    json(&fixtures().join("diffusion").join(pipeline).join(component).join("tensors.json"))
+}
+
 /// What was asked of a pipeline, and what the reference made of it; pictures are bytes, row by row.
 pub struct Case {
     pub request: Value,

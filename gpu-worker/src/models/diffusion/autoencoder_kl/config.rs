@@ -1,6 +1,7 @@
 //! `config.json` of an `AutoencoderKL`, and what it may not say.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::super::per_block::PerBlock;
 use crate::{
@@ -58,6 +59,12 @@ impl Default for Config {
             mid_block_add_attention: true,
         }
     }
+}
+
+/// Whether half types are not enough for a network of that class and config.
+pub fn needs_float32(class: &str, config: &Value) -> bool {
+    let is_forced = config.get("force_upcast").and_then(Value::as_bool);
+    class == "AutoencoderKL" && is_forced.unwrap_or(Config::default().force_upcast)
 }
 
 impl Config {

@@ -167,6 +167,7 @@ mod tests {
             prompt: Vec::new(),
             negative: None,
             guidance_scale: 1.0,
+            told_guidance: 1.0,
             guidance_rescale: 0.0,
             clip_skip: 0,
             size,

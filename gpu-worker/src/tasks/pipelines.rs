@@ -1,8 +1,8 @@
 //! The pipelines of one residency: which of them serves a model, and what is asked of all of them.
 
 use super::{
-    AdapterKey, Adapters, Bounds, FetchedAdapter, Job, Pipeline, adapters, encoding, enhancing, generation,
-    image_classification, painting,
+    AdapterKey, Adapters, Bounds, FetchedAdapter, Job, Pipeline, adapters, encoding, enhancing,
+    generation, image_classification, painting,
     scoring::{Scorer, ScoringPipeline},
     seq2seq, table_question_answering,
 };

@@ -13,6 +13,9 @@ use crate::hashed_weights;
 
 /// Of the largest value that a step gives.
 const TOLERANCE: f64 = 1e-5;
+/// Of the largest value that a step was given: where most of it is taken away, its rounding stays, and kinds of processors
+/// round sums differently.
+const ROUNDING: f64 = 4.0 * f32::EPSILON as f64;
 /// On a CPU the reference rounds coefficients to bfloat16 too, on a GPU it does not; nor do we.
 const HALF_TOLERANCE: f64 = 3e-2;
 const SHAPE: [i64; 4] = [2, 3, 2, 2];
@@ -92,15 +95,22 @@ fn check(case: &Case, expected: impl Fn(&str) -> Option<Tensor>) -> Result<(), S
     let config = SchedulerConfig::read(&case.config).map_err(|error| error.to_string())?;
     let mut scheduler = config.start(&case.request.request()).map_err(|error| error.to_string())?;
     let tolerance = if case.request.kind() == Kind::Float { TOLERANCE } else { HALF_TOLERANCE };
-    let near = |what: &str, found: &Tensor, expected: &Tensor| {
+    let largest = |of: &Tensor| of.abs().max().double_value(&[]);
+    let near_after = |what: &str, found: &Tensor, expected: &Tensor, given: f64| {
         if found.size() != expected.size() {
             return Err(format!("{what}: {:?} for {:?}", found.size(), expected.size()));
         }
-        let scale = expected.abs().max().double_value(&[]).max(1e-3);
-        let difference = (found - expected).abs().max().double_value(&[]) / scale;
+        let scale = largest(expected).max(1e-3);
+        let difference = largest(&(found - expected)) / scale;
         // A value that is no number is not near.
-        if difference <= tolerance { Ok(()) } else { Err(format!("{what}: {difference:e}")) }
+        if difference <= tolerance + ROUNDING * given / scale {
+            Ok(())
+        } else {
+            Err(format!("{what}: {difference:e}"))
+        }
     };
+    let near =
+        |what: &str, found: &Tensor, expected: &Tensor| near_after(what, found, expected, 0.0);
     let wanted = |name: &str| expected(name).ok_or_else(|| format!("no {name}"));
     near("timesteps", &Tensor::from_slice(scheduler.timesteps()), &wanted("timesteps")?)?;
     if let Some(sigmas) = expected("sigmas") {
@@ -113,12 +123,11 @@ fn check(case: &Case, expected: impl Fn(&str) -> Option<Tensor>) -> Result<(), S
     if samples.len() as i64 != expected.size()[0] {
         return Err(format!("{} samples for {}", samples.len(), expected.size()[0]));
     }
+    let mut given = 0.0;
     for (index, sample) in samples.iter().enumerate() {
-        near(
-            &format!("sample {index}"),
-            &sample.to_kind(Kind::Float),
-            &expected.get(index as i64),
-        )?;
+        let expected = expected.get(index as i64);
+        near_after(&format!("sample {index}"), &sample.to_kind(Kind::Float), &expected, given)?;
+        given = largest(&expected);
     }
     Ok(())
 }

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 const HELD_UP: f64 = 0.75;
 /// A step with one thread more that computes for at least this share of its time shows that the core is free again.
 const FREE: f64 = 0.88;
-/// Weight of the newest step. A single hiccup changes nothing.
-const NEWEST: f64 = 0.25;
+/// How long it takes to believe what steps show. A single hiccup changes nothing, a long step that was held up is no hiccup.
+const BELIEVED_AFTER: Duration = Duration::from_millis(80);
 /// After a thread was taken away, and after a vain try to give it back, a longer and longer pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// That pause lasts for at least so many steps, since each vain try costs about one.
+const STEPS_BETWEEN_TRIES: u32 = 8;
 /// Steps below this are too short to tell.
 const SHORTEST: Duration = Duration::from_micros(500);
 
@@ -52,21 +54,22 @@ impl Crowding {
         }
         let share = computed.as_secs_f64() / took.as_secs_f64();
         if threads > self.limit {
-            self.end_try(share, threads, now);
+            self.end_try(share, threads, took, now);
             return;
         }
-        self.share += NEWEST * (share - self.share);
+        let newest = 1.0 - (-took.as_secs_f64() / BELIEVED_AFTER.as_secs_f64()).exp();
+        self.share += newest * (share - self.share);
         if self.share < HELD_UP {
             self.limit -= 1;
             self.share = 1.0;
-            self.try_at = Some(now + self.pause);
+            self.try_at = Some(now + self.pause.max(STEPS_BETWEEN_TRIES * took));
         }
     }
 
-    fn end_try(&mut self, share: f64, threads: usize, now: Instant) {
+    fn end_try(&mut self, share: f64, threads: usize, took: Duration, now: Instant) {
         if share < FREE {
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-            self.try_at = Some(now + self.pause);
+            self.try_at = Some(now + self.pause.max(STEPS_BETWEEN_TRIES * took));
             return;
         }
         self.limit = threads.min(self.cores);
@@ -116,6 +119,14 @@ mod tests {
         let threads = run(&mut crowding, &mut now, 2000, 1);
         let tries = threads.iter().filter(|&&threads| threads == 2).count();
         assert!((3..=12).contains(&tries), "{tries}");
+    }
+
+    #[test]
+    fn a_long_step_that_was_held_up_is_enough() {
+        let (mut crowding, now) = (Crowding::new(2), Instant::now());
+        crowding.learn(2, 160 * MS, 400 * MS, now);
+        assert_eq!(crowding.limit(now + 3000 * MS), 1);
+        assert_eq!(crowding.limit(now + 3200 * MS), 2);
     }
 
     #[test]

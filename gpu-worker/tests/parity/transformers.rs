@@ -84,8 +84,9 @@ fn a_row_of_a_batch_is_denoised_as_it_is_alone() {
     }
 }
 
+/// Times are rounded as by the reference, which is much where they are large.
 #[test]
-fn half_types_stay_near() {
+fn half_types_stay_near_the_references() {
     let _guard = tch::no_grad_guard();
     for name in FLUX.iter().chain(SD3) {
         let fixture = fixture(name);
@@ -102,11 +103,11 @@ fn half_types_stay_near() {
             model.forward(&latents, times, &text, &pooled, &step)
         };
         assert_eq!(answer.kind(), Kind::BFloat16);
-        let expected = fixture.expected("answer");
+        let expected = fixture.expected("half");
         let scale = expected.abs().max().double_value(&[]);
         let difference = difference(&answer.to_kind(Kind::Float), expected) / scale;
         println!("{name}: {difference:.1e}");
-        assert!(difference < 0.1, "{name}: {difference}");
+        assert!(difference < 0.05, "{name}: {difference}");
     }
 }
 

@@ -127,6 +127,13 @@ impl Family {
         if self == Self::Flux && asked.clip_skip.is_some_and(|layers| layers > 0) {
             return refuse("clip_skip", "is not for FLUX, which needs all layers of CLIP's");
         }
+        if self != Self::StableDiffusion && asked.guidance_rescale.is_some_and(|share| share > 0.0)
+        {
+            return refuse(
+                "guidance_rescale",
+                "is for models with a U-Net, which this one has not",
+            );
+        }
         if self != Self::StableDiffusion && asked.eta.is_some_and(|eta| eta > 0.0) {
             return refuse("eta", "is for schedulers of the class DDIM, which this model has not");
         }
@@ -199,6 +206,11 @@ mod tests {
             (sd, TextToImageOptions { true_cfg_scale: Some(2.0), ..none() }, "true_cfg_scale"),
             (sd3, TextToImageOptions { true_cfg_scale: Some(1.0), ..none() }, "true_cfg_scale"),
             (sd3, TextToImageOptions { eta: Some(0.5), ..none() }, "eta"),
+            (
+                flux,
+                TextToImageOptions { guidance_rescale: Some(0.7), ..none() },
+                "guidance_rescale",
+            ),
             (flux, TextToImageOptions { clip_skip: Some(1), ..none() }, "clip_skip"),
         ] {
             let failure = family.check(&asked).unwrap_err();

@@ -17,8 +17,8 @@ fn refusal(model_type: &str, kind: ModelKind, config: &str) -> String {
 #[test]
 fn what_an_architecture_cannot_do_is_refused_by_name() {
     use ModelKind::{
-        CausalLm, ImageClassifier, ImageEnhancer, MaskedLm, QuestionAnswerer, Seq2SeqLm,
-        SequenceClassifier, TableAnswerer, TextEncoder,
+        CausalLm, ImageClassifier, ImageEnhancer, ImageGenerator, MaskedLm, QuestionAnswerer,
+        Seq2SeqLm, SequenceClassifier, TableAnswerer, TextEncoder,
     };
     for (model_type, kind, config, expected) in [
         ("bert", CausalLm, "{}", "bert cannot be loaded as a causal language model"),
@@ -219,6 +219,20 @@ fn what_an_architecture_cannot_do_is_refused_by_name() {
         ("tapas", TableAnswerer, r#"{"temperature": 0}"#, "temperature = 0"),
         ("tapas", TableAnswerer, r#"{"max_num_rows": 0}"#, "max_num_rows = 0"),
         ("tapas", TableAnswerer, r#"{"is_decoder": true}"#, "is_decoder = true"),
+        ("FluxPipeline", TextEncoder, "{}", "FluxPipeline cannot be loaded as a text encoder"),
+        ("FluxPipeline", ImageGenerator, "{}", "config.json is invalid"),
+        (
+            "FluxPipeline",
+            ImageGenerator,
+            r#"{"index": {"unet": ["diffusers", "UNet2DConditionModel"]}, "components": {}}"#,
+            "the pipeline's unet is a UNet2DConditionModel",
+        ),
+        (
+            "StableDiffusion3Pipeline",
+            ImageGenerator,
+            r#"{"index": {}, "components": {}}"#,
+            "the pipeline has no text_encoder",
+        ),
         ("vit", ImageClassifier, r#"{"hidden_size": 0}"#, "hidden_size = 0"),
         ("vit", ImageClassifier, "[]", "config.json is invalid"),
     ] {

@@ -1,5 +1,8 @@
 //! Pipelines of transformers through the public API: what they need, their previews, and what each family refuses.
 
+use std::collections::BTreeSet;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -54,6 +57,32 @@ async fn previews_show_what_sixteen_channels_become() {
     check_whole(&events);
     let previews = events.iter().filter(|event| event.data["preview_base64"].is_string()).count();
     assert_eq!(previews, 3);
+}
+
+#[tokio::test]
+async fn a_family_paints_in_half_precision() {
+    let (system, _hub) = painters(&["pipeline-flux", "pipeline-sd3", "pipeline-sd35"]).await;
+    for (name, dtype) in [
+        ("pipeline-flux", "bfloat16"),
+        ("pipeline-flux", "float16"),
+        ("pipeline-sd3", "bfloat16"),
+        ("pipeline-sd35", "float16"),
+    ] {
+        let options = json!({
+            "num_inference_steps": 2, "seed": 1, "width": 16, "height": 16, "max_sequence_length": 32,
+        });
+        let mut asked = request(name, json!({"text": "a circle"}), options);
+        asked["run"] = json!({"dtype": dtype});
+        let answer = system.api().infer(&asked).await.ok();
+        assert_eq!(answer["result"]["metadata"]["dtype"], dtype);
+        let image = &answer["result"]["task_output"]["images"][0]["image_base64"];
+        let (_, payload) = image.as_str().and_then(|uri| uri.split_once(',')).expect("a picture");
+        let bytes = BASE64_STANDARD.decode(payload).expect("base64");
+        let picture = image::load_from_memory(&bytes).expect("a picture").into_rgb8();
+        // Values that were lost on the way would be one colour.
+        let levels: BTreeSet<u8> = picture.into_raw().into_iter().collect();
+        assert!(levels.len() > 16, "{name} in {dtype}: {levels:?}");
+    }
 }
 
 #[tokio::test]

@@ -213,7 +213,7 @@ async fn a_pipeline_that_is_not_there_or_lacks_a_component_is_refused_by_name() 
         ("no-vae-weights", 501, "format_not_supported", "vae/"),
         ("no-vae", 500, "corrupt_checkpoint", "the pipeline has no vae"),
         ("no-scheduler", 500, "corrupt_checkpoint", "no scheduler/scheduler_config.json"),
-        ("no-tokenizer", 500, "corrupt_checkpoint", "tokenizer: "),
+        ("no-tokenizer", 501, "format_not_supported", "tokenizer: no tokenizer.json"),
     ] {
         let mut request = from_text(&json!({}));
         request["model_id"] = json!(format!("painters/{name}"));

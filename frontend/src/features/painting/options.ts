@@ -8,6 +8,7 @@ type Shared = keyof TextToImageOptions & keyof ImageToImageOptions;
 const SHARED: readonly OptionSpec<Shared>[] = [
   { name: "num_inference_steps", hint: "From noise to a picture", step: 1 },
   { name: "guidance_scale", hint: "How closely the text is followed", step: 0.5 },
+  { name: "guidance_rescale", hint: "Against overexposure, up to 1", step: 0.1 },
   { name: "num_images", hint: "So many pictures", step: 1 },
   { name: "preview_every", hint: "A preview after so many steps", step: 1 },
   { name: "clip_skip", hint: "Last layers the text does without", step: 1 },

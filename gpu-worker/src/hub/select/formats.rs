@@ -63,8 +63,14 @@ pub(super) fn explain(files: &[RepoFile], folder: &str) -> SelectError {
             format: "an adapter (PEFT) without its base model".to_owned(),
         };
     }
-    // Exports are often in a folder of their own (`onnx/`), so that deeper files explain too.
-    let deeper: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    // Exports are often in a folder of their own (`onnx/`), so that deeper files explain too; those of a pipeline's other
+    // components do not.
+    let within = inside(folder, "");
+    let deeper: Vec<&str> = files
+        .iter()
+        .map(|file| file.path.as_str())
+        .filter(|path| path.starts_with(&within))
+        .collect();
     for names in [names, deeper] {
         if let Some((_, format)) =
             OTHER_FORMATS.iter().find(|(end, _)| names.iter().any(|name| name.ends_with(end)))

@@ -304,6 +304,11 @@ mod tests {
         let empty =
             select_weights(&files(&["README.md"]), WeightsQuery::default(), None).unwrap_err();
         assert!(matches!(empty, SelectError::NoWeights { .. }));
+        // What another component has explains nothing.
+        let vae = WeightsQuery { folder: "vae", ..WeightsQuery::default() };
+        let other = ["vae/config.json", "unet/model.safetensors", "vae_1/model.onnx"];
+        let error = select_weights(&files(&other), vae, None).unwrap_err();
+        assert_eq!(error.to_string(), "the repository has no weights in vae/");
     }
 
     #[test]

@@ -88,6 +88,7 @@ fn media_of(input: &mut Input) -> Vec<&mut Media> {
         | Input::QuestionAnswering(_)
         | Input::FillMask(_)
         | Input::TextToImage(_)
+        | Input::UnconditionalImageGeneration(_)
         | Input::TableQuestionAnswering(_) => Vec::new(),
     }
 }

@@ -77,9 +77,13 @@ impl Scrutiny {
             Output::Entities(_) => &["token-classification"],
             Output::Answers(_) => &["question-answering"],
             Output::Filled(_) => &["fill-mask"],
-            Output::Images(_) => {
-                &["text-to-image", "image-to-image", "image-super-resolution", "image-restoration"]
-            }
+            Output::Images(_) => &[
+                "text-to-image",
+                "image-to-image",
+                "unconditional-image-generation",
+                "image-super-resolution",
+                "image-restoration",
+            ],
             Output::TableAnswer(_) => &["table-question-answering"],
             Output::Seq2seq(_) => &["text2text-generation", "summarization", "translation"],
         };

@@ -118,6 +118,12 @@ pub const INTENTS: &[Intent] = &[
         tasks: &["text-to-image"],
     },
     Intent {
+        id: "imagine-image",
+        title: "Make pictures like those that a model has seen",
+        modality: "image",
+        tasks: &["unconditional-image-generation"],
+    },
+    Intent {
         id: "edit-image",
         title: "Change, enlarge or repair a picture",
         modality: "image",

@@ -23,7 +23,6 @@ const PLANNED: &[&str] = &[
     "text-to-speech",
     "text-to-video",
     "time-series-forecasting",
-    "unconditional-image-generation",
     "video-classification",
     "video-text-to-text",
     "visual-document-retrieval",

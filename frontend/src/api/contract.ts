@@ -30,6 +30,7 @@ export type TextGenerationOptions = Schemas["TextGenerationOptions"];
 export type Seq2SeqOptions = Schemas["Seq2SeqOptions"];
 export type TextToImageOptions = Schemas["TextToImageOptions"];
 export type ImageToImageOptions = Schemas["ImageToImageOptions"];
+export type UnconditionalImageGenerationOptions = Schemas["UnconditionalImageGenerationOptions"];
 export type ChatMessage = Schemas["ChatMessage"];
 
 export type TextAnswer = Schemas["TextChoice"];

@@ -12,6 +12,7 @@ import {
 } from "@/features/image-enhancement/image-enhancement-view";
 import { ImageToImageView } from "@/features/painting/image-to-image-view";
 import { TextToImageView } from "@/features/painting/text-to-image-view";
+import { UnconditionalView } from "@/features/painting/unconditional-view";
 import { QuestionAnsweringView } from "@/features/question-answering/question-answering-view";
 import { SentenceSimilarityView } from "@/features/sentence-similarity/sentence-similarity-view";
 import { TableQuestionAnsweringView } from "@/features/table-question-answering/table-question-answering-view";
@@ -57,6 +58,11 @@ const TASK_VIEWS: readonly TaskView[] = [
   { task: "image-classification", label: "Image classification", View: ImageClassificationView },
   { task: "text-to-image", label: "Text to image", View: TextToImageView },
   { task: "image-to-image", label: "Image to image", View: ImageToImageView },
+  {
+    task: "unconditional-image-generation",
+    label: "Unconditional",
+    View: UnconditionalView,
+  },
   { task: "image-super-resolution", label: "Super-resolution", View: SuperResolutionView },
   { task: "image-restoration", label: "Restoration", View: RestorationView },
   { task: "sentence-similarity", label: "Sentence similarity", View: SentenceSimilarityView },

@@ -1,6 +1,6 @@
 //! Convolution over pictures.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::Step;
 use crate::weights::{Weights, WeightsError};
@@ -46,5 +46,10 @@ impl Conv2d {
     pub fn forward(&self, xs: &Tensor, _step: &Step) -> Tensor {
         let Conv2dConfig { stride, padding, .. } = self.config;
         xs.conv2d(&self.weight, Some(&self.bias), [stride, stride], [padding, padding], [1, 1], 1)
+    }
+
+    /// Of its weights, and of what it takes.
+    pub fn kind(&self) -> Kind {
+        self.weight.kind()
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use tch::Tensor;
 
-use super::diffusion::ImageGenerator;
+use super::diffusion::{ImageGenerator, Unconditional};
 use crate::layers::{CacheShape, Step};
 
 pub enum Model {
@@ -18,6 +18,7 @@ pub enum Model {
     MaskedLm(Box<dyn MaskedLm>),
     ImageClassifier(Box<dyn ImageClassifier>),
     ImageGenerator(Box<dyn ImageGenerator>),
+    UnconditionalGenerator(Box<Unconditional>),
     ImageEnhancer(Box<dyn ImageEnhancer>),
 }
 
@@ -33,6 +34,7 @@ pub enum ModelKind {
     MaskedLm,
     ImageClassifier,
     ImageGenerator,
+    UnconditionalGenerator,
     ImageEnhancer,
 }
 
@@ -50,6 +52,7 @@ impl ModelKind {
             Self::MaskedLm => "masked_lm",
             Self::ImageClassifier => "image_classifier",
             Self::ImageGenerator => "image_generator",
+            Self::UnconditionalGenerator => "unconditional_generator",
             Self::ImageEnhancer => "image_enhancer",
         }
     }
@@ -68,6 +71,7 @@ impl fmt::Display for ModelKind {
             Self::MaskedLm => "masked language model",
             Self::ImageClassifier => "image classifier",
             Self::ImageGenerator => "image generator",
+            Self::UnconditionalGenerator => "unconditional image generator",
             Self::ImageEnhancer => "image enhancer",
         })
     }

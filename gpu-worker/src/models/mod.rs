@@ -93,6 +93,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
     phi3::PHI3,
     rrdbnet::RRDBNET,
     smollm3::SMOLLM3,
+    diffusion::DDIM,
+    diffusion::DDPM,
     diffusion::STABLE_DIFFUSION,
     diffusion::STABLE_DIFFUSION_IMG2IMG,
     diffusion::STABLE_DIFFUSION_INPAINT,

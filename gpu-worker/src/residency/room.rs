@@ -40,6 +40,7 @@ pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
         | ModelKind::MaskedLm
         | ModelKind::ImageClassifier
         | ModelKind::ImageGenerator
+        | ModelKind::UnconditionalGenerator
         | ModelKind::ImageEnhancer => 0,
     };
     Bytes {
@@ -49,6 +50,9 @@ pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
         adapters: 0,
         workspace: match kind {
             ModelKind::ImageGenerator => config.picture_bytes(dtype),
+            ModelKind::UnconditionalGenerator => {
+                config.imagined_values().saturating_mul(bytes_per_value(dtype))
+            }
             ModelKind::ImageEnhancer => config.enhancing_bytes(dtype),
             _ => config.workspace_bytes(dtype),
         },
@@ -141,6 +145,16 @@ impl Sizes {
         let latents = denoiser["sample_size"].as_u64().unwrap_or(usual);
         let side = latents.saturating_mul(factor);
         side.saturating_mul(side).saturating_mul(first).saturating_mul(WORKING_COPIES)
+    }
+
+    /// Of a pipeline without latents, most are those of the network's widest pictures: what it keeps on its way down, and
+    /// what it puts beside that on its way up.
+    fn imagined_values(&self) -> u64 {
+        const COPIES: u64 = 12;
+        let unet = &self.0["components"]["unet"];
+        let side = unet["sample_size"].as_u64().unwrap_or(256);
+        let first = unet["block_out_channels"][0].as_u64().unwrap_or(128);
+        side.saturating_mul(side).saturating_mul(first).saturating_mul(COPIES)
     }
 
     /// Intermediate tensors of one piece of a picture: a few of the body's width for each of its pixels, with the scores of
@@ -242,6 +256,15 @@ mod tests {
             r#"{"components": {"vae": {"block_out_channels": [128], "force_upcast": false}}}"#,
         );
         assert_eq!(fixed.picture_bytes(Kind::Half), fixed.picture_values() * 2);
+    }
+
+    #[test]
+    fn a_pipeline_without_latents_needs_room_for_its_networks_pictures() {
+        let imagining = sizes(
+            r#"{"components": {"unet": {"sample_size": 32, "block_out_channels": [128, 256]}}}"#,
+        );
+        assert_eq!(imagining.imagined_values(), 32 * 32 * 128 * 12);
+        assert!(sizes("{}").imagined_values() > 0);
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub fn resolve(request: &mut InferRequest, shared: &Shared) -> Result<(), Failur
             | Input::QuestionAnswering(_)
             | Input::FillMask(_)
             | Input::TextToImage(_)
+            | Input::UnconditionalImageGeneration(_)
             | Input::TableQuestionAnswering(_),
         )
         | None => [None, None],

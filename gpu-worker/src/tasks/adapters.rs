@@ -125,6 +125,7 @@ pub fn asked(input: &Input) -> Option<&str> {
         // Pipelines take none yet: their options have no such field.
         Input::TextToImage(_)
         | Input::ImageToImage(_)
+        | Input::UnconditionalImageGeneration(_)
         | Input::ImageSuperResolution(_)
         | Input::ImageRestoration(_) => None,
     }

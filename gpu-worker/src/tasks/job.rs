@@ -120,6 +120,7 @@ pub enum Work {
     AskTable(TableRow),
     Classify(Pixels),
     Paint(Box<Paint>),
+    Imagine(Imagine),
     Enhance(Box<Enhance>),
 }
 
@@ -227,6 +228,19 @@ pub struct Paint {
     pub given: Option<Given>,
     /// Prepares pictures for the safety checker, where the repository has one.
     pub for_checker: Option<Arc<ImageProcessor>>,
+}
+
+/// Make pictures out of noise, in view of nothing.
+pub struct Imagine {
+    /// Height and width of the model's pictures.
+    pub size: [usize; 2],
+    /// At least 1.
+    pub n_images: usize,
+    pub seed: u64,
+    pub scheduler: Arc<SchedulerConfig>,
+    pub schedule: schedulers::Request,
+    /// 0: no previews.
+    pub preview_every: usize,
 }
 
 /// A picture that was made.

@@ -1,6 +1,6 @@
 //! What an operator allows one request to cost, beside what every request may have.
 
-use super::{Paint, Work};
+use super::{Imagine, Paint, Work};
 use crate::{
     failure::{Code, Failure},
     schedulers::Steps,
@@ -53,6 +53,7 @@ impl Limits {
     pub fn check(&self, work: &Work) -> Result<(), Failure> {
         match work {
             Work::Paint(paint) => self.check_paint(paint),
+            Work::Imagine(work) => self.check_imagine(work),
             _ => Asked {
                 field: "inputs.image_base64",
                 size: work.output_pixels(),
@@ -72,15 +73,33 @@ impl Limits {
             None if height > width => "options.height",
             None => "options.width",
         };
+        let skipped = paint.given.as_ref().map_or(0, |given| given.skipped_steps);
+        self.check_painted(sides, paint.size, paint.n_images, &paint.schedule.steps, skipped)
+    }
+
+    fn check_imagine(&self, work: &Imagine) -> Result<(), Failure> {
+        // The size is the model's.
+        self.check_painted("model_id", work.size, work.n_images, &work.schedule.steps, 0)
+    }
+
+    /// `sides` is the field that the size comes from.
+    fn check_painted(
+        &self,
+        sides: &'static str,
+        size: [usize; 2],
+        n_images: usize,
+        steps: &Steps,
+        skipped: usize,
+    ) -> Result<(), Failure> {
+        let [height, width] = size.map(|side| side as u64);
         let pixels = height.saturating_mul(width);
-        let images = paint.n_images as u64;
-        let steps = match &paint.schedule.steps {
+        let images = n_images as u64;
+        let steps = match steps {
             Steps::Count(steps) => *steps,
             Steps::Timesteps(steps) => steps.len(),
             Steps::Sigmas(sigmas) => sigmas.len(),
         };
         // Only the steps that are taken cost anything.
-        let skipped = paint.given.as_ref().map_or(0, |given| given.skipped_steps);
         let taken = steps.saturating_sub(skipped) as u64;
         let all_pixels = pixels.saturating_mul(images);
         let painting = &self.painting;
@@ -211,6 +230,23 @@ mod tests {
         assert_eq!(refusal(large).field, "inputs.image_base64");
         let endless = paint([usize::MAX, usize::MAX], usize::MAX, usize::MAX);
         assert_eq!(refusal(endless).code, Code::PayloadTooLarge);
+    }
+
+    #[test]
+    fn pictures_of_nothing_have_the_same_limits() {
+        let imagine = |n_images, steps| Imagine {
+            size: [16, 16],
+            n_images,
+            seed: 0,
+            scheduler: paint([8, 8], 1, 1).scheduler,
+            schedule: Request::of(steps),
+            preview_every: 0,
+        };
+        let refusal = |work| LIMITS.check(&Work::Imagine(work)).unwrap_err().field;
+        assert!(LIMITS.check(&Work::Imagine(imagine(1, 19))).is_ok());
+        assert_eq!(refusal(imagine(3, 1)), "options.num_images");
+        assert_eq!(refusal(imagine(1, 20)), "options.num_inference_steps");
+        assert_eq!(refusal(Imagine { size: [32, 16], ..imagine(1, 1) }), "model_id");
     }
 
     #[test]

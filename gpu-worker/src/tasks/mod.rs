@@ -46,9 +46,9 @@ pub use self::{
     counters::{AGE_BOUNDS, BATCH_BOUNDS, CANCEL_BOUNDS, Cancels, Counters},
     files::Files,
     job::{
-        Encode, Enhance, Event, Generate, Given, Job, JobCount, Made, Negative, Paint, Painted,
-        Pooling, PromptIds, Scaling, Score, TableRow, TableScores, Tenant, Timing, TokenRow,
-        Vectors, Work, Write,
+        Encode, Enhance, Event, Generate, Given, Imagine, Job, JobCount, Made, Negative, Paint,
+        Painted, Pooling, PromptIds, Scaling, Score, TableRow, TableScores, Tenant, Timing,
+        TokenRow, Vectors, Work, Write,
     },
     limits::{Bounds, Limits, PaintingLimits},
     pipelines::Pipelines,
@@ -144,6 +144,11 @@ pub const TASKS: &[Task] = &[
         processor: painting::image_to_image,
     },
     Task {
+        id: "unconditional-image-generation",
+        kind: ModelKind::UnconditionalGenerator,
+        processor: painting::unconditional_image_generation,
+    },
+    Task {
         id: "image-super-resolution",
         kind: ModelKind::ImageEnhancer,
         processor: enhancing::processor,
@@ -186,6 +191,7 @@ pub fn of_input(request: &InferRequest) -> Option<&'static str> {
         Input::FillMask(_) => "fill-mask",
         Input::TextToImage(_) => "text-to-image",
         Input::ImageToImage(_) => "image-to-image",
+        Input::UnconditionalImageGeneration(_) => "unconditional-image-generation",
         Input::TableQuestionAnswering(_) => "table-question-answering",
         Input::Text2textGeneration(_) => "text2text-generation",
         Input::Summarization(_) => "summarization",

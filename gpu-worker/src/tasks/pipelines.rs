@@ -54,6 +54,9 @@ impl Pipelines {
             Model::ImageGenerator(model) => {
                 Box::new(painting::PaintingPipeline::new(model, device, decoding_bytes))
             }
+            Model::UnconditionalGenerator(model) => {
+                Box::new(painting::ImaginingPipeline::new(model, device))
+            }
             Model::ImageEnhancer(model) => Box::new(enhancing::EnhancePipeline::new(model, device)),
         };
         Self { pipelines: vec![pipeline], adapters, device, checkpoint: Some(checkpoint) }

@@ -57,7 +57,10 @@ fn has_head(kind: ModelKind, class: &str) -> bool {
             !ends(TEXTS) && !ends(TOKENS) && !ends(ANSWERS) && !ends(&["EncoderModel"])
         }
         ModelKind::ImageEnhancer => ends(&["ForImageSuperResolution"]),
-        ModelKind::TextEncoder | ModelKind::ImageClassifier | ModelKind::ImageGenerator => true,
+        ModelKind::TextEncoder
+        | ModelKind::ImageClassifier
+        | ModelKind::ImageGenerator
+        | ModelKind::UnconditionalGenerator => true,
     }
 }
 

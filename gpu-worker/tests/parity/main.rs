@@ -17,6 +17,7 @@ mod generation;
 mod half_precision;
 mod hashed_weights;
 mod image;
+mod imagining;
 mod lora;
 mod painting;
 mod pipeline;

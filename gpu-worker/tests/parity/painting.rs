@@ -26,9 +26,9 @@ const PIPELINES: &[&str] = &[
     "pipeline-xl",
 ];
 /// Bytes of a picture may differ by this much.
-const TOLERANCE: u8 = 1;
+pub const TOLERANCE: u8 = 1;
 
-fn difference(found: &[Picture], expected: &[Picture]) -> u8 {
+pub fn difference(found: &[Picture], expected: &[Picture]) -> u8 {
     assert_eq!(found.len(), expected.len());
     let pairs = found.iter().zip(expected);
     let bytes = pairs.flat_map(|(found, expected)| {

@@ -11,7 +11,7 @@ use std::{
 use gpu_worker::{
     failure::Failure,
     media::{self, Limits, OutputFormat, Picture},
-    models::{self, ModelKind},
+    models,
     tasks::{
         self, Bounds, Counters, Event, Files, Finish, Job, JobCount, Pipelines, Prepared, Work,
         outbox::{Inbox, outbox},
@@ -20,7 +20,8 @@ use gpu_worker::{
 };
 use proto::{
     ImageToImageInputs, ImageToImageOptions, ImageToImageRequest, InferRequest, Media,
-    ProgressEvent, TextToImageInputs, TextToImageOptions, TextToImageRequest, infer_request::Input,
+    ProgressEvent, TextToImageInputs, TextToImageOptions, TextToImageRequest,
+    UnconditionalImageGenerationOptions, UnconditionalImageGenerationRequest, infer_request::Input,
     infer_result::Output, media::Content,
 };
 use serde_json::{Value, json};
@@ -99,8 +100,7 @@ impl Repository {
         let mut checkpoint = self.checkpoint();
         checkpoint.rename(architecture.renames);
         let config = self.config().to_string();
-        let model =
-            architecture.load(&config, ModelKind::ImageGenerator, &checkpoint.root()).unwrap();
+        let model = architecture.load(&config, architecture.kinds[0], &checkpoint.root()).unwrap();
         assert_eq!(checkpoint.finish().unwrap().0, Vec::<String>::new());
         let bounds = Bounds { cache_bytes: 0, decoding_bytes };
         Pipelines::new(model, checkpoint, Device::Cpu, bounds)
@@ -139,7 +139,20 @@ impl Repository {
         let real = |name: &str| request.get(name).and_then(Value::as_f64);
         let text = |name: &str| request.get(name).map(|text| text.as_str().unwrap().to_owned());
         let truncate = request.get("truncate").and_then(Value::as_bool);
-        let (task, input) = if let Some(picture) = &brought.picture {
+        let (task, input) = if ["DDIMPipeline", "DDPMPipeline"].contains(&self.class()) {
+            let options = UnconditionalImageGenerationOptions {
+                num_inference_steps: count("num_inference_steps"),
+                seed: number("seed"),
+                num_images: count("num_images"),
+                preview_every: count("preview_every"),
+                eta: real("eta"),
+                scheduler: text("scheduler"),
+                ..UnconditionalImageGenerationOptions::default()
+            };
+            let asked =
+                UnconditionalImageGenerationRequest { inputs: None, options: Some(options) };
+            ("unconditional-image-generation", Input::UnconditionalImageGeneration(asked))
+        } else if let Some(picture) = &brought.picture {
             let inputs = ImageToImageInputs {
                 image: Some(file(picture)),
                 text: text("text"),
@@ -276,7 +289,7 @@ impl Asked {
     pub fn of(pipelines: &mut Pipelines, prepared: Prepared, tenant: &str) -> Self {
         let (outbox, inbox) = outbox(1 << 20);
         let now = Instant::now();
-        assert!(matches!(prepared.work, Work::Paint(_)));
+        assert!(matches!(prepared.work, Work::Paint(_) | Work::Imagine(_)));
         pipelines.admit(Job {
             adapter: None,
             work: Some(prepared.work),

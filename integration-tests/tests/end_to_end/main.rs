@@ -24,6 +24,7 @@ mod first_requests;
 mod grpc;
 mod grpc_limits;
 mod harness;
+mod imagining;
 mod judging;
 mod kept;
 mod looking_at_tokens;

@@ -78,14 +78,14 @@ fn data_uri(rgb: &[u8], size: &Value) -> Value {
     json!(format!("data:image/png;base64,{}", BASE64_STANDARD.encode(file.into_inner())))
 }
 
-fn file(data_uri: &Value) -> (String, Vec<u8>) {
+pub fn file(data_uri: &Value) -> (String, Vec<u8>) {
     let uri = data_uri.as_str().expect("a data URI");
     let (head, payload) = uri.split_once(',').expect("a comma");
     (head.to_owned(), BASE64_STANDARD.decode(payload).expect("base64"))
 }
 
 /// The bytes of all pictures, one after the other.
-fn pixels(output: &Value) -> Vec<u8> {
+pub fn pixels(output: &Value) -> Vec<u8> {
     let pixels = |image: &Value| {
         let (head, bytes) = file(&image["image_base64"]);
         assert_eq!(head, "data:image/png;base64");
@@ -99,7 +99,7 @@ fn pixels(output: &Value) -> Vec<u8> {
     list(&output["images"]).iter().flat_map(pixels).collect()
 }
 
-fn assert_same(output: &Value, expected: &[u8], what: &str) {
+pub fn assert_same(output: &Value, expected: &[u8], what: &str) {
     let found = pixels(output);
     assert_eq!(found.len(), expected.len(), "{what}");
     let differences = found.iter().zip(expected).map(|(found, expected)| found.abs_diff(*expected));

@@ -34,7 +34,7 @@ pub enum TaskOutput {
     Table(TableAnswer),
     /// `fill-mask`
     Filled(FillMaskOutput),
-    /// `text-to-image`, `image-to-image`, `image-super-resolution`, `image-restoration`
+    /// `text-to-image`, `image-to-image`, `unconditional-image-generation`, `image-super-resolution`, `image-restoration`
     Images(ImagesOutput),
 }
 

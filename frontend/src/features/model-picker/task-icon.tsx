@@ -35,6 +35,7 @@ const SIGNS: Record<string, ReactNode> = {
   "table-question-answering": TEXT,
   "fill-mask": TEXT,
   "image-classification": PICTURE,
+  "unconditional-image-generation": PICTURE,
   "image-super-resolution": PICTURE,
   "image-restoration": PICTURE,
   "sentence-similarity": COMPARE,

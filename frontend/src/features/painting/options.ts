@@ -1,6 +1,10 @@
 // The options of painting that the page offers.
 
-import type { ImageToImageOptions, TextToImageOptions } from "@/api/contract";
+import type {
+  ImageToImageOptions,
+  TextToImageOptions,
+  UnconditionalImageGenerationOptions,
+} from "@/api/contract";
 import type { OptionSpec } from "@/inference/options";
 
 type Shared = keyof TextToImageOptions & keyof ImageToImageOptions;
@@ -26,4 +30,11 @@ export const TEXT_TO_IMAGE: readonly OptionSpec<keyof TextToImageOptions>[] = [
 export const IMAGE_TO_IMAGE: readonly OptionSpec<keyof ImageToImageOptions>[] = [
   { name: "strength", hint: "How much is changed, up to 1", step: 0.05 },
   ...SHARED,
+];
+
+export const UNCONDITIONAL: readonly OptionSpec<keyof UnconditionalImageGenerationOptions>[] = [
+  { name: "num_inference_steps", hint: "From noise to a picture", step: 1 },
+  { name: "num_images", hint: "So many pictures", step: 1 },
+  { name: "preview_every", hint: "A preview after so many steps", step: 1 },
+  { name: "seed", hint: "The same seed paints the same", step: 1 },
 ];

@@ -21,6 +21,7 @@ mod stable_diffusion;
 mod stable_diffusion_3;
 mod transformer;
 mod u_shape;
+mod unconditional;
 mod unet;
 mod unet_2d;
 
@@ -33,6 +34,7 @@ pub use self::{
     generator::{ImageGenerator, Prompt, Surroundings, TextLimits},
     safety_checker::{SafetyChecker, SafetyScores},
     sd3_transformer::Sd3Transformer,
+    unconditional::Unconditional,
     unet::{Added, Condition, Unet2dCondition},
     unet_2d::Unet2d,
 };
@@ -42,6 +44,7 @@ pub(super) use self::{
         STABLE_DIFFUSION, STABLE_DIFFUSION_IMG2IMG, STABLE_DIFFUSION_INPAINT, STABLE_DIFFUSION_XL,
     },
     stable_diffusion_3::STABLE_DIFFUSION_3,
+    unconditional::{DDIM, DDPM},
 };
 use crate::layers::Step;
 

@@ -77,11 +77,12 @@ impl Described {
     }
 
     /// Of a repository with a `model_index.json`. A component that the index names and the repository lacks is an error
-    /// that names it.
+    /// that names it. `in_root` is the one whose weights lie in no folder.
     pub(super) fn pipeline(
         repository: &Repository,
         files: &Files,
         index: &Value,
+        in_root: Option<&str>,
     ) -> Result<Self, Failure> {
         let id = repository.model_id();
         let class = index.get("_class_name").and_then(Value::as_str);
@@ -104,7 +105,8 @@ impl Described {
             configs.insert(name.to_owned(), config.clone());
             if without.is_none() {
                 let in_float32 = needs_float32(of, &config);
-                parts.push(PartConfig { folder: name.to_owned(), config, file: None, in_float32 });
+                let folder = if in_root == Some(name) { "" } else { name }.to_owned();
+                parts.push(PartConfig { folder, config, file: None, in_float32 });
             }
         }
         let config = json!({"_class_name": class, "index": index, "components": configs});
@@ -114,7 +116,7 @@ impl Described {
 
 /// Names and classes of the components that are there: `["diffusers", "AutoencoderKL"]`, but not `[null, null]`, and not
 /// what the index says beside them.
-fn components(index: &Map<String, Value>) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn components(index: &Map<String, Value>) -> impl Iterator<Item = (&str, &str)> {
     index.iter().filter_map(|(name, of)| match of.as_array().map(Vec::as_slice) {
         Some([library, class]) => {
             library.as_str().and(class.as_str()).map(|of| (name.as_str(), of))

@@ -4,6 +4,7 @@
 
 mod bare;
 mod described;
+mod flat;
 mod pickles;
 mod selected;
 
@@ -94,6 +95,8 @@ pub struct Facts {
     pub inferred_task: Option<String>,
     /// Checkpoint files, in order.
     pub weight_files: Vec<String>,
+    /// The part of a pipeline whose files lie in no folder.
+    part_in_root: Option<String>,
     pub format: WeightsFormat,
     pub parameters: u64,
     /// Values in floating tensors.
@@ -217,6 +220,8 @@ impl Facts {
             files.insert("config.json", bare.config.to_string().into_bytes());
             config_json = Some(bare.config.clone());
         }
+        let part_in_root =
+            model_index.as_ref().and_then(|index| flat::settle(&repository, &mut files, index));
         let inferred_task = infer_task(
             config_json.as_ref(),
             files.bytes("modules.json").is_some(),
@@ -227,7 +232,7 @@ impl Facts {
             (Some(bare), ..) => Described::bare(bare),
             // Some pipelines have a `config.json` beside their index that says nothing of a model.
             (None, config, Some(index)) if !config.as_ref().is_some_and(names_model) => {
-                Described::pipeline(&repository, &files, index)?
+                Described::pipeline(&repository, &files, index, part_in_root.as_deref())?
             }
             (None, Some(config), _) => Described::single(&files, config),
             (None, None, _) => return Err(no_config(&repository)),
@@ -239,6 +244,7 @@ impl Facts {
             model_type: described.model_type,
             inferred_task,
             weight_files: selected.files,
+            part_in_root,
             format: selected.format,
             parameters: selected.totals.parameters,
             floating_values: selected.totals.floating_values,
@@ -258,11 +264,12 @@ impl Facts {
     }
 
     /// The checkpoint's files on this machine, `paths` in the order of [`Self::weight_files`], by the parts of the model:
-    /// a pipeline's are named as the folders they lie in.
+    /// a pipeline's are named as the folders they lie in, but for the one that lies in none.
     pub fn parts(&self, paths: Vec<PathBuf>) -> Vec<Part> {
         let mut parts: Vec<Part> = Vec::new();
         for (file, path) in self.weight_files.iter().zip(paths) {
-            let name = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let in_root = self.part_in_root.as_deref().unwrap_or_default();
+            let name = file.rsplit_once('/').map_or(in_root, |(folder, _)| folder);
             match parts.iter_mut().find(|part| part.name == name) {
                 Some(part) => part.files.push(path),
                 None => parts.push(Part {
@@ -328,6 +335,7 @@ pub(super) async fn read_file(repository: &Repository, path: &str) -> Result<Vec
 fn is_small_file(path: &str, is_pipeline: bool) -> bool {
     let is_template = |rest: &str| rest.ends_with(".jinja") && !rest.contains('/');
     SMALL_FILES.contains(&path)
+        || (is_pipeline && path == "scheduler_config.json")
         || path.strip_prefix("additional_chat_templates/").is_some_and(is_template)
         || path.split_once('/').is_some_and(|(folder, file)| {
             let is_module = folder.starts_with(|first: char| first.is_ascii_digit());

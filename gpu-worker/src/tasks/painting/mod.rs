@@ -1,5 +1,5 @@
 //! `text-to-image`: pictures of what a text says, out of noise. `image-to-image`: out of a picture with noise, as a
-//! whole or where a mask says so.
+//! whole or where a mask says so. `unconditional-image-generation` is in [`imagining`].
 //!
 //! Reference: `diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion.py`,
 //! `stable_diffusion_xl/pipeline_stable_diffusion_xl.py`, `stable_diffusion_3/pipeline_stable_diffusion_3.py` and
@@ -9,19 +9,24 @@ mod beginning;
 mod denoising;
 mod family;
 mod given;
+mod imagining;
 mod options;
 mod picture;
 mod pipeline;
 mod preview;
 mod prompts;
 mod request;
+mod turns;
 
 use std::sync::Arc;
 
 use proto::{InferRequest, infer_request::Input, infer_result::Output};
 use serde_json::Value;
 
-pub use self::pipeline::PaintingPipeline;
+pub use self::{
+    imagining::{ImaginingPipeline, unconditional_image_generation},
+    pipeline::PaintingPipeline,
+};
 use self::{
     options::{Defaults, Options},
     prompts::{Prompts, Reading},
@@ -64,11 +69,7 @@ struct Texts<'a> {
 
 impl Painter {
     fn of(files: &Files) -> Result<Self, Failure> {
-        let path = "scheduler/scheduler_config.json";
-        let Some(mut scheduler) = files.json(path)? else {
-            let message = format!("{path} is missing, which says how noise becomes a picture");
-            return Err(Failure::new(Code::CorruptCheckpoint, message).text("file", path));
-        };
+        let mut scheduler = scheduler_config(files)?;
         let index = files.json("model_index.json")?.unwrap_or_default();
         let class = index.get("_class_name").and_then(Value::as_str).unwrap_or_default();
         disbelieve(class, &mut scheduler);
@@ -158,6 +159,14 @@ impl Painter {
             seed: Some(seed),
         })
     }
+}
+
+fn scheduler_config(files: &Files) -> Result<Value, Failure> {
+    let path = "scheduler/scheduler_config.json";
+    files.json(path)?.ok_or_else(|| {
+        let message = format!("{path} is missing, which says how noise becomes a picture");
+        Failure::new(Code::CorruptCheckpoint, message).text("file", path)
+    })
 }
 
 /// What prepares pictures for the safety checker that the index names.

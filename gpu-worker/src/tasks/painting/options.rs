@@ -150,16 +150,18 @@ impl Defaults {
 
 /// Height and width that the pipeline was trained on.
 fn size(unet: &Value, vae: &Value, factor: usize) -> [usize; 2] {
-    let sides = |config: &Value| {
-        let side = |value: &Value| Some(usize::try_from(value.as_u64()?).ok()?.min(1 << 16));
-        match config.get("sample_size")? {
-            Value::Array(sides) => Some([side(sides.first()?)?, side(sides.get(1)?)?]),
-            both => side(both).map(|side| [side, side]),
-        }
-    };
-    match sides(unet) {
+    match sample_size(unet) {
         Some(latents) => latents.map(|side| side * factor),
-        None => sides(vae).unwrap_or([512, 512]),
+        None => sample_size(vae).unwrap_or([512, 512]),
+    }
+}
+
+/// Height and width of what a network was trained on, where its config says it.
+pub(super) fn sample_size(config: &Value) -> Option<[usize; 2]> {
+    let side = |value: &Value| Some(usize::try_from(value.as_u64()?).ok()?.min(1 << 16));
+    match config.get("sample_size")? {
+        Value::Array(sides) => Some([side(sides.first()?)?, side(sides.get(1)?)?]),
+        both => side(both).map(|side| [side, side]),
     }
 }
 
@@ -185,18 +187,12 @@ pub(super) struct Options {
 
 impl Options {
     pub(super) fn read(asked: &TextToImageOptions, defaults: &Defaults) -> Result<Self, Failure> {
-        let steps = match asked.num_inference_steps {
-            Some(steps) => at_least_one("num_inference_steps", steps)?,
-            None => defaults.family.steps(),
-        };
+        let n_steps = asked.num_inference_steps.map_or(Ok(defaults.family.steps()), steps)?;
         let [guidance_scale, told_guidance] = defaults.guidance(asked)?;
         defaults.family.check(asked)?;
         let eta = share("options.eta", asked.eta)?;
         let guidance_rescale = share("options.guidance_rescale", asked.guidance_rescale)?;
-        let n_images = match asked.num_images {
-            Some(images) => at_least_one("num_images", images)?,
-            None => 1,
-        };
+        let n_images = n_images(asked.num_images)?;
         let clip_skip = asked.clip_skip.unwrap_or(0) as usize;
         if clip_skip >= defaults.layers {
             let message =
@@ -208,7 +204,7 @@ impl Options {
         let format = pictures::format(asked.format.as_deref(), asked.quality)?;
         pictures::check_sides(format, size.map(|side| side as u32))?;
         Ok(Self {
-            schedule: schedulers::Request { steps: Steps::Count(steps), eta, mu: None },
+            schedule: schedulers::Request { steps: Steps::Count(n_steps), eta, mu: None },
             scheduler: asked.scheduler.clone(),
             guidance_scale,
             told_guidance,
@@ -226,12 +222,21 @@ impl Options {
 }
 
 /// 0 where the request says nothing.
-fn share(field: &str, asked: Option<f64>) -> Result<f64, Failure> {
+pub(super) fn share(field: &str, asked: Option<f64>) -> Result<f64, Failure> {
     let share = asked.unwrap_or(0.0);
     if (0.0..=1.0).contains(&share) {
         return Ok(share);
     }
     Err(Failure::invalid(field, format!("is {share}, expected 0 to 1")))
+}
+
+/// A number of steps.
+pub(super) fn steps(asked: u32) -> Result<usize, Failure> {
+    at_least_one("num_inference_steps", asked)
+}
+
+pub(super) fn n_images(asked: Option<u32>) -> Result<usize, Failure> {
+    asked.map_or(Ok(1), |images| at_least_one("num_images", images))
 }
 
 /// A count; how much it may be is the operator's choice, see [`crate::tasks::Limits`].

@@ -11,7 +11,7 @@ use super::picture::picture;
 use crate::{
     failure::{Code, Failure},
     layers::Step,
-    media::{OutputFormat, encode},
+    media::{OutputFormat, Picture, encode},
     memory::shim::{Generator, ShimError},
     models::diffusion::{AutoencoderKl, ImageGenerator},
 };
@@ -53,10 +53,15 @@ impl Previews {
             let _ = self.fitted.set(preview);
         }
         let preview = self.fitted.get().expect("it was fitted just now");
-        let bytes = encode(&picture(&preview.colours(&latents.select(0, 0))), FORMAT)?;
-        let mime_type = FORMAT.mime_type().to_owned();
-        Ok(Media { content: Some(Content::Inline(bytes)), mime_type })
+        media(&picture(&preview.colours(&latents.select(0, 0))))
     }
+}
+
+/// A picture that is soon replaced, as a JPEG.
+pub(super) fn media(picture: &Picture) -> Result<Media, Failure> {
+    let bytes = encode(picture, FORMAT)?;
+    let mime_type = FORMAT.mime_type().to_owned();
+    Ok(Media { content: Some(Content::Inline(bytes)), mime_type })
 }
 
 struct Preview {

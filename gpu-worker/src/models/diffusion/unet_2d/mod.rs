@@ -5,7 +5,7 @@
 
 mod config;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use self::config::Config;
 use super::{
@@ -110,5 +110,10 @@ impl Unet2d {
 
     pub fn n_classes(&self) -> Option<i64> {
         self.config.num_class_embeds
+    }
+
+    /// The kind of its weights.
+    pub fn kind(&self) -> Kind {
+        self.conv_in.kind()
     }
 }

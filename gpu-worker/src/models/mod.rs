@@ -95,6 +95,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     smollm3::SMOLLM3,
     diffusion::DDIM,
     diffusion::DDPM,
+    diffusion::INSTRUCT_PIX2PIX,
     diffusion::STABLE_DIFFUSION,
     diffusion::STABLE_DIFFUSION_IMG2IMG,
     diffusion::STABLE_DIFFUSION_INPAINT,

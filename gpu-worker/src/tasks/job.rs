@@ -263,6 +263,25 @@ pub struct Given {
     pub skipped_steps: usize,
     /// Nothing is left of what is painted anew.
     pub is_anew: bool,
+    pub manner: Manner,
+}
+
+/// What is done with a picture that is given.
+#[derive(Clone, Debug)]
+pub enum Manner {
+    /// What is painted begins with it.
+    Begun,
+    /// The network looks at it all the while, and what is painted begins with noise; nothing is skipped.
+    Edited {
+        /// How closely the picture is followed.
+        guidance_scale: f64,
+    },
+}
+
+impl Given {
+    pub fn is_edited(&self) -> bool {
+        matches!(self.manner, Manner::Edited { .. })
+    }
 }
 
 /// The tokens of one text, for each text encoder.

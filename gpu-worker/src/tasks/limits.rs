@@ -172,7 +172,7 @@ mod tests {
     use crate::{
         media::Picture,
         schedulers::{Request, SchedulerConfig},
-        tasks::Given,
+        tasks::{Given, Manner},
     };
 
     const LIMITS: Limits = Limits {
@@ -202,7 +202,8 @@ mod tests {
 
     fn given(skipped_steps: usize) -> Option<Given> {
         let picture = Picture { width: 1, height: 1, rgb: vec![0; 3] };
-        Some(Given { picture, mask: None, skipped_steps, is_anew: false })
+        let manner = Manner::Begun;
+        Some(Given { picture, mask: None, skipped_steps, is_anew: false, manner })
     }
 
     fn refusal(paint: Paint) -> Failure {

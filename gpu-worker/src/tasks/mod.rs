@@ -46,8 +46,8 @@ pub use self::{
     counters::{AGE_BOUNDS, BATCH_BOUNDS, CANCEL_BOUNDS, Cancels, Counters},
     files::Files,
     job::{
-        Encode, Enhance, Event, Generate, Given, Imagine, Job, JobCount, Made, Negative, Paint,
-        Painted, Pooling, PromptIds, Scaling, Score, TableRow, TableScores, Tenant, Timing,
+        Encode, Enhance, Event, Generate, Given, Imagine, Job, JobCount, Made, Manner, Negative,
+        Paint, Painted, Pooling, PromptIds, Scaling, Score, TableRow, TableScores, Tenant, Timing,
         TokenRow, Vectors, Work, Write,
     },
     limits::{Bounds, Limits, PaintingLimits},

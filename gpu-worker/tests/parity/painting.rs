@@ -17,6 +17,7 @@ const PIPELINES: &[&str] = &[
     "pipeline-checked",
     "pipeline-flux",
     "pipeline-inpaint",
+    "pipeline-pix2pix",
     "pipeline-schnell",
     "pipeline-sd1",
     "pipeline-sd2",
@@ -182,6 +183,9 @@ fn what_cannot_be_begun_with_is_refused_by_its_field() {
     };
     let changes = Repository::open("pipeline-sd1");
     let fills = Repository::open("pipeline-inpaint");
+    let edits = Repository::open("pipeline-pix2pix");
+    let closely = json!({"text": "a circle", "image_guidance_scale": 2.0});
+    let madly = json!({"text": "a circle", "image_guidance_scale": 1000.0});
     let text = json!({"text": "a circle"});
     let strong = |strength: f64| json!({"text": "a circle", "strength": strength});
     let weak = json!({"text": "a circle", "strength": 0.1, "num_inference_steps": 5});
@@ -192,6 +196,18 @@ fn what_cannot_be_begun_with_is_refused_by_its_field() {
         (&changes, &text, plain(3, 16), None, Code::InvalidMedia, "inputs.image_base64"),
         (&changes, &text, plain(16, 16), plain(16, 12), Code::InvalidRequest, "inputs.mask_base64"),
         (&fills, &text, plain(16, 16), None, Code::InvalidRequest, "inputs.mask_base64"),
+        (
+            &changes,
+            &closely,
+            plain(16, 16),
+            None,
+            Code::InvalidRequest,
+            "options.image_guidance_scale",
+        ),
+        (&edits, &strong(0.5), plain(16, 16), None, Code::InvalidRequest, "options.strength"),
+        (&edits, &text, plain(16, 16), plain(16, 16), Code::InvalidRequest, "inputs.mask_base64"),
+        (&edits, &madly, plain(16, 16), None, Code::InvalidRequest, "options.image_guidance_scale"),
+        (&edits, &text, None, None, Code::TaskNotSupported, "task"),
         (&fills, &text, None, None, Code::TaskNotSupported, "task"),
     ] {
         let brought = Brought { picture, mask };

@@ -164,6 +164,7 @@ impl Repository {
                 guidance_scale: real("guidance_scale"),
                 guidance_rescale: real("guidance_rescale"),
                 strength: real("strength"),
+                image_guidance_scale: real("image_guidance_scale"),
                 seed: number("seed"),
                 num_images: count("num_images"),
                 truncate,

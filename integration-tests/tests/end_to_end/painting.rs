@@ -16,10 +16,11 @@ use crate::harness::{
     zoo::list,
 };
 
-const PIPELINES: [&str; 10] = [
+const PIPELINES: [&str; 11] = [
     "pipeline-checked",
     "pipeline-flux",
     "pipeline-inpaint",
+    "pipeline-pix2pix",
     "pipeline-schnell",
     "pipeline-sd1",
     "pipeline-sd2",

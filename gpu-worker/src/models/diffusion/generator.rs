@@ -21,6 +21,16 @@ pub struct Surroundings<'a> {
     pub guidance: Option<&'a Tensor>,
 }
 
+/// What a network sees beside the latents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    Nothing,
+    /// A mask that says what to fill in, and the latents of what stays.
+    Mask,
+    /// The latents of a picture that is to be changed, not scaled.
+    Picture,
+}
+
 /// The texts that one text encoder reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextLimits {
@@ -94,9 +104,8 @@ pub trait ImageGenerator: Send {
         None
     }
 
-    /// Whether the network is told which part of a picture to fill in: beside the latents it sees the mask and the
-    /// latents of what stays.
-    fn fills(&self) -> bool {
-        false
+    /// What the network sees beside the latents.
+    fn beside(&self) -> Beside {
+        Beside::Nothing
     }
 }

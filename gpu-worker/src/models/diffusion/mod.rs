@@ -31,7 +31,7 @@ pub use self::{
     autoencoder_kl::{AutoencoderKl, Moments, Tiles, WORKING_COPIES, needs_float32},
     clip_text::{ClipText, EncodedText},
     flux_transformer::FluxTransformer,
-    generator::{ImageGenerator, Prompt, Surroundings, TextLimits},
+    generator::{Beside, ImageGenerator, Prompt, Surroundings, TextLimits},
     safety_checker::{SafetyChecker, SafetyScores},
     sd3_transformer::Sd3Transformer,
     unconditional::Unconditional,
@@ -41,7 +41,8 @@ pub use self::{
 pub(super) use self::{
     flux::FLUX,
     stable_diffusion::{
-        STABLE_DIFFUSION, STABLE_DIFFUSION_IMG2IMG, STABLE_DIFFUSION_INPAINT, STABLE_DIFFUSION_XL,
+        INSTRUCT_PIX2PIX, STABLE_DIFFUSION, STABLE_DIFFUSION_IMG2IMG, STABLE_DIFFUSION_INPAINT,
+        STABLE_DIFFUSION_XL,
     },
     stable_diffusion_3::STABLE_DIFFUSION_3,
     unconditional::{DDIM, DDPM},

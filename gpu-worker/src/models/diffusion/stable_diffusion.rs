@@ -7,8 +7,8 @@
 use tch::{Device, Tensor};
 
 use super::{
-    Added, AutoencoderKl, ClipText, Condition, ImageGenerator, Prompt, SafetyChecker, Surroundings,
-    TextLimits, Unet2dCondition, components::Components, embeddings::Waves,
+    Added, AutoencoderKl, Beside, ClipText, Condition, ImageGenerator, Prompt, SafetyChecker,
+    Surroundings, TextLimits, Unet2dCondition, components::Components, embeddings::Waves,
 };
 use crate::{
     layers::Step,
@@ -22,6 +22,8 @@ pub(in crate::models) const STABLE_DIFFUSION_IMG2IMG: Architecture =
     architecture("StableDiffusionImg2ImgPipeline");
 pub(in crate::models) const STABLE_DIFFUSION_INPAINT: Architecture =
     architecture("StableDiffusionInpaintPipeline");
+pub(in crate::models) const INSTRUCT_PIX2PIX: Architecture =
+    architecture("StableDiffusionInstructPix2PixPipeline");
 pub(in crate::models) const STABLE_DIFFUSION_XL: Architecture =
     architecture("StableDiffusionXLPipeline");
 
@@ -64,6 +66,7 @@ pub struct StableDiffusion {
     unet: Unet2dCondition,
     vae: AutoencoderKl,
     safety_checker: Option<SafetyChecker>,
+    beside: Beside,
 }
 
 impl StableDiffusion {
@@ -99,7 +102,9 @@ impl StableDiffusion {
                     .then(|| SafetyChecker::load(config, &weights.at("safety_checker")))
             })
         });
-        let model = Self { text_encoders, unet, vae, safety_checker: safety_checker.transpose()? };
+        let beside = beside(&unet, &vae)?;
+        let safety_checker = safety_checker.transpose()?;
+        let model = Self { text_encoders, unet, vae, safety_checker, beside };
         model.check()?;
         Ok(model)
     }
@@ -110,9 +115,6 @@ impl StableDiffusion {
         let unet = &self.unet;
         if text_dim != unet.text_dim() {
             return Err(unsupported("cross_attention_dim", unet.text_dim()));
-        }
-        if unet.in_channels() != self.vae.latent_channels() && !self.fills() {
-            return Err(unsupported("in_channels", unet.in_channels()));
         }
         if unet.out_channels() != self.vae.latent_channels() {
             return Err(unsupported("out_channels", unet.out_channels()));
@@ -138,6 +140,17 @@ impl StableDiffusion {
 
     fn last_encoder(&self) -> &ClipText {
         self.text_encoders.last().expect("a model that was loaded has a text encoder")
+    }
+}
+
+/// By the channels that the network has beside those of the latents.
+fn beside(unet: &Unet2dCondition, vae: &AutoencoderKl) -> Result<Beside, LoadError> {
+    let latents = vae.latent_channels();
+    match unet.in_channels() - latents {
+        0 => Ok(Beside::Nothing),
+        more if more == latents + 1 => Ok(Beside::Mask),
+        more if more == latents => Ok(Beside::Picture),
+        _ => Err(unsupported("in_channels", unet.in_channels())),
     }
 }
 
@@ -206,8 +219,8 @@ impl ImageGenerator for StableDiffusion {
         if self.wants_sizes() { layers.saturating_sub(1) } else { layers }
     }
 
-    fn fills(&self) -> bool {
-        self.unet.in_channels() == 2 * self.vae.latent_channels() + 1
+    fn beside(&self) -> Beside {
+        self.beside
     }
 
     fn in_channels(&self) -> i64 {

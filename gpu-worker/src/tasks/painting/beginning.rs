@@ -5,12 +5,15 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::super::{Given, Paint};
+use super::{
+    super::{Given, Manner, Paint},
+    looking,
+};
 use crate::{
     failure::{Code, Failure},
     layers::Step,
     memory::shim::{Generator, ShimError},
-    models::diffusion::{AutoencoderKl, ImageGenerator},
+    models::diffusion::{AutoencoderKl, Beside, ImageGenerator},
     schedulers::Scheduler,
 };
 
@@ -24,7 +27,8 @@ pub(super) struct Beginning {
 
 /// A part of a picture is painted anew, the rest stays.
 pub(super) enum Filling {
-    /// The network is told: `[1, 1 + latent_channels, height, width]`, the mask and what stays.
+    /// The network is told: `[1, 1 + latent_channels, height, width]`, the mask and what stays; or of each look what it
+    /// sees.
     Told(Tensor),
     /// What stays is put back after every step.
     PutBack {
@@ -44,6 +48,10 @@ pub(super) struct Draws {
 impl Draws {
     pub(super) fn seeded(seed: u64, device: Device) -> Result<Self, Failure> {
         Ok(Self { generator: Generator::seeded(seed).map_err(failed)?, device })
+    }
+
+    pub(super) fn device(&self) -> Device {
+        self.device
     }
 
     pub(super) fn draw(&mut self, shape: &[i64], kind: Kind) -> Result<Tensor, ShimError> {
@@ -72,9 +80,12 @@ impl Beginning {
             let latents = noise * scheduler.init_noise_sigma();
             return Ok(Self { latents, first: 0, filling: None });
         };
+        if let Manner::Edited { .. } = given.manner {
+            return looking::edit(paint, given, model, scheduler, draws, kind);
+        }
         let first = given.skipped_steps * scheduler.order();
         let pixels = pixels(given, kind, draws.device);
-        let puts_back = given.mask.is_some() && !model.fills();
+        let puts_back = given.mask.is_some() && model.beside() != Beside::Mask;
         let original =
             if puts_back || !given.is_anew { Some(encode(vae, &pixels, draws)?) } else { None };
         let noise = draws.draw(&shape, kind).map_err(failed)?;
@@ -122,7 +133,7 @@ impl Filling {
 }
 
 /// `[1, 3, height, width]` in -1..1.
-fn pixels(given: &Given, kind: Kind, device: Device) -> Tensor {
+pub(super) fn pixels(given: &Given, kind: Kind, device: Device) -> Tensor {
     let (height, width) = (i64::from(given.picture.height), i64::from(given.picture.width));
     let levels = Tensor::from_slice(&given.picture.rgb).view([1, height, width, 3]);
     let levels = levels.permute([0, 3, 1, 2]).to_kind(Kind::Float) / 255.0;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(super) struct Denoising {
-    /// With guidance the negative ones come first.
+    /// With guidance the negative ones come first, unless [`Paint::negative_comes_last`].
     prompt: Prompt,
     numbers: Option<Tensor>,
     guidance: Option<Tensor>,
@@ -110,14 +110,15 @@ impl Denoising {
     fn output(&self, index: usize, paint: &Paint, model: &dyn ImageGenerator) -> Tensor {
         let looks = paint.looks();
         let sample = self.scheduler.scale_input(&self.latents, index);
+        let sample = if looks == 1 { sample } else { sample.repeat([looks as i64, 1, 1, 1]) };
         let sample = match self.filling.as_ref().and_then(Filling::beside) {
             Some(beside) => {
-                let beside = beside.expand([sample.size()[0], -1, -1, -1], false);
-                Tensor::cat(&[sample, beside], 1)
+                // Of one look, or of each.
+                let rows = sample.size()[0] / beside.size()[0];
+                Tensor::cat(&[sample, beside.repeat_interleave_self_int(rows, 0, None)], 1)
             }
             None => sample,
         };
-        let sample = if looks == 1 { sample } else { Tensor::cat(&[&sample, &sample], 0) };
         let times = Tensor::full(
             [sample.size()[0]],
             self.scheduler.timesteps()[index],
@@ -125,16 +126,7 @@ impl Denoising {
         );
         let surroundings =
             Surroundings { numbers: self.numbers.as_ref(), guidance: self.guidance.as_ref() };
-        let output = model.denoise(&sample, &times, &self.prompt, &surroundings, &Step::whole());
-        if looks == 1 {
-            return output;
-        }
-        let parts = output.chunk(2, 0);
-        let guided = &parts[0] + (&parts[1] - &parts[0]) * paint.guidance_scale;
-        match paint.guidance_rescale {
-            0.0 => guided,
-            share => rescaled(&guided, &parts[1], share),
-        }
+        paint.guided(model.denoise(&sample, &times, &self.prompt, &surroundings, &Step::whole()))
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -146,15 +138,7 @@ impl Denoising {
     }
 }
 
-/// By a share of the way towards the spread of what the text alone says, picture by picture
-/// (Lin et al., 2023, <https://arxiv.org/abs/2305.08891>, section 3.4).
-fn rescaled(guided: &Tensor, of_text: &Tensor, share: f64) -> Tensor {
-    let spread = |xs: &Tensor| xs.std_dim([1i64, 2, 3].as_slice(), true, true);
-    let rescaled = guided * (spread(of_text) / spread(guided));
-    rescaled * share + guided * (1.0 - share)
-}
-
-/// The texts of all rows: each picture has its own, the negative ones first.
+/// The texts of all rows: each picture has its own.
 fn prompt(paint: &Paint, model: &dyn ImageGenerator, device: Device) -> Prompt {
     let encode = |text: &PromptIds, skipped| {
         let ids: Vec<Tensor> = text.iter().map(|ids| row(ids).to_device(device)).collect();
@@ -170,7 +154,12 @@ fn prompt(paint: &Paint, model: &dyn ImageGenerator, device: Device) -> Prompt {
     });
     let n_images = paint.n_images as i64;
     let rows = |of: fn(&Prompt) -> &Tensor| {
-        let texts: Vec<&Tensor> = negative.iter().chain([&prompt]).map(of).collect();
+        let texts: Vec<&Prompt> = match &negative {
+            Some(negative) if paint.negative_comes_last() => vec![&prompt, negative, negative],
+            Some(negative) => vec![negative, &prompt],
+            None => vec![&prompt],
+        };
+        let texts: Vec<&Tensor> = texts.into_iter().map(of).collect();
         Tensor::cat(&texts, 0).repeat_interleave_self_int(n_images, 0, None)
     };
     Prompt { text: rows(|prompt| &prompt.text), pooled: rows(|prompt| &prompt.pooled) }

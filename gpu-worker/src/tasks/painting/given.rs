@@ -3,9 +3,9 @@
 use proto::{ImageToImageInputs, ImageToImageOptions, Media, TextToImageOptions, media::Content};
 
 use super::{
-    super::Given,
-    family::Family,
-    options::{Defaults, Options},
+    super::{Given, Manner},
+    options::{Defaults, Options, guidance},
+    role::Role,
 };
 use crate::{
     failure::{Code, Failure},
@@ -14,6 +14,7 @@ use crate::{
 };
 
 const STRENGTH: f64 = 0.75;
+const IMAGE_GUIDANCE: f64 = 1.5;
 /// From this level on a mask is white.
 const WHITE: u8 = 128;
 
@@ -28,6 +29,13 @@ pub(super) fn read(
     let picture = picture.ok_or_else(|| Failure::invalid(image, "is missing"))?;
     let sides = (picture.width, picture.height);
     let picture = fitted(&picture, defaults.factor, image)?;
+    if let Role::Edits = defaults.role {
+        return edited(inputs, asked, defaults, picture);
+    }
+    if asked.image_guidance_scale.is_some() {
+        let message = "is only for models that look at the picture all the while";
+        return Err(Failure::invalid("options.image_guidance_scale", message));
+    }
     let mask = match self::picture(inputs.mask.as_ref(), mask)? {
         Some(given) if (given.width, given.height) != sides => {
             let message = format!(
@@ -37,7 +45,7 @@ pub(super) fn read(
             return Err(Failure::invalid(mask, message));
         }
         Some(given) => Some(whites(&fitted(&given, defaults.factor, mask)?)),
-        None if defaults.fills => {
+        None if defaults.role == Role::Fills => {
             return Err(Failure::invalid(mask, "is missing, and this model only fills in"));
         }
         None => None,
@@ -47,7 +55,7 @@ pub(super) fn read(
         let message = format!("is {strength}, expected above 0, to 1");
         return Err(Failure::invalid("options.strength", message));
     }
-    let mut options = Options::read(&as_text_to_image(asked, defaults.family), defaults)?;
+    let mut options = Options::read(&as_text_to_image(asked, defaults), defaults)?;
     if let (None, Some(told)) = (asked.guidance_scale, defaults.family.told_for_changes()) {
         options.told_guidance = told;
     }
@@ -63,12 +71,38 @@ pub(super) fn read(
     }
     // The reference knows pure noise only where it fills in.
     let is_anew = mask.is_some() && strength == 1.0;
-    Ok((options, Given { picture, mask, skipped_steps, is_anew }))
+    let manner = Manner::Begun;
+    Ok((options, Given { picture, mask, skipped_steps, is_anew, manner }))
+}
+
+/// For a model that changes pictures as a text says.
+fn edited(
+    inputs: &ImageToImageInputs,
+    asked: &ImageToImageOptions,
+    defaults: &Defaults,
+    picture: Picture,
+) -> Result<(Options, Given), Failure> {
+    let message = "is not for this model, which changes a picture as the text says";
+    if inputs.mask.is_some() {
+        return Err(Failure::invalid("inputs.mask_base64", message));
+    }
+    if asked.strength.is_some() {
+        return Err(Failure::invalid("options.strength", message));
+    }
+    if asked.guidance_rescale.is_some_and(|share| share > 0.0) {
+        return Err(Failure::invalid("options.guidance_rescale", message));
+    }
+    let field = "options.image_guidance_scale";
+    let guidance_scale = guidance(field, asked.image_guidance_scale, IMAGE_GUIDANCE)?;
+    let mut options = Options::read(&as_text_to_image(asked, defaults), defaults)?;
+    options.size = [picture.height as usize, picture.width as usize];
+    let manner = Manner::Edited { guidance_scale };
+    Ok((options, Given { picture, mask: None, skipped_steps: 0, is_anew: true, manner }))
 }
 
 /// The options that both tasks have.
-fn as_text_to_image(asked: &ImageToImageOptions, family: Family) -> TextToImageOptions {
-    let usual = family.steps_of_changes() as u32;
+fn as_text_to_image(asked: &ImageToImageOptions, defaults: &Defaults) -> TextToImageOptions {
+    let usual = defaults.steps_of_changes() as u32;
     TextToImageOptions {
         num_inference_steps: asked.num_inference_steps.or(Some(usual)),
         guidance_scale: asked.guidance_scale,

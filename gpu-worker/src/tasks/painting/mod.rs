@@ -9,13 +9,16 @@ mod beginning;
 mod denoising;
 mod family;
 mod given;
+mod guidance;
 mod imagining;
+mod looking;
 mod options;
 mod picture;
 mod pipeline;
 mod preview;
 mod prompts;
 mod request;
+mod role;
 mod turns;
 
 use std::sync::Arc;
@@ -31,7 +34,7 @@ use self::{
     options::{Defaults, Options},
     prompts::{Prompts, Reading},
 };
-use super::{Files, Given, Made, Negative, Paint, Prepared, Processor, Work, pictures};
+use super::{Files, Given, Made, Manner, Negative, Paint, Prepared, Processor, Work, pictures};
 use crate::{
     failure::{Code, Failure},
     media::{ImageProcessor, Picture},
@@ -106,7 +109,12 @@ impl Painter {
             notices.extend(prompt.notices);
             Ok::<_, Failure>(prompt.ids)
         };
-        let guides = self.defaults.guides(options.guidance_scale);
+        let is_guided = match given.as_ref().map(|given| &given.manner) {
+            // As the reference has it, both or none.
+            Some(Manner::Edited { guidance_scale }) => *guidance_scale >= 1.0,
+            _ => true,
+        };
+        let guides = is_guided && self.defaults.guides(options.guidance_scale);
         self.defaults.family.check_negative(texts.negative_prompt, guides)?;
         let prompt = ids(text, "inputs.text")?;
         let negative = match texts.negative_prompt {
@@ -206,11 +214,7 @@ impl Processor for TextToImage {
         let inputs = asked.inputs.clone().unwrap_or_default();
         let asked = asked.options.clone().unwrap_or_default();
         let options = Options::read(&asked, &self.0.defaults)?;
-        if self.0.defaults.fills {
-            let message =
-                "this model only fills in pictures: ask it for image-to-image with a mask";
-            return Err(Failure::new(Code::TaskNotSupported, message).at("task"));
-        }
+        self.0.defaults.role.refuse_text_alone()?;
         let texts = Texts {
             text: inputs.text.as_deref(),
             negative_prompt: inputs.negative_prompt.as_deref(),

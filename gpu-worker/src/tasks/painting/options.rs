@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{
     super::{Files, pictures},
     family::Family,
+    role::Role,
 };
 use crate::{
     failure::Failure,
@@ -35,8 +36,7 @@ pub(super) struct Defaults {
     layers: usize,
     /// Without a negative prompt the guidance is away from nothing, rather than from an empty text.
     pub no_text_is_nothing: bool,
-    /// The network is told which part of a picture it is to fill in, and does nothing else.
-    pub fills: bool,
+    pub role: Role,
 }
 
 impl Defaults {
@@ -56,7 +56,6 @@ impl Defaults {
         let patch = family.patch(&unet);
         let scheduler = json("scheduler/scheduler_config.json")?;
         let has_flow_levels = scheduler.get("use_flow_sigmas").and_then(Value::as_bool);
-        let latent_channels = vae.get("latent_channels").and_then(Value::as_u64).unwrap_or(4);
         let mut layers = Vec::new();
         for encoder in ["text_encoder/config.json", "text_encoder_2/config.json"] {
             if let Some(config) = files.json(encoder)? {
@@ -83,8 +82,10 @@ impl Defaults {
             is_untold: is_flux && unet["guidance_embeds"] != true,
             own_levels: is_flux && has_flow_levels != Some(true),
             layers: if skips_last { layers.saturating_sub(1) } else { layers },
-            fills: family == Family::StableDiffusion
-                && unet.get("in_channels").and_then(Value::as_u64).unwrap_or(4) > latent_channels,
+            role: match family {
+                Family::StableDiffusion => Role::of(&unet, &vae),
+                Family::StableDiffusion3 | Family::Flux => Role::Paints,
+            },
             no_text_is_nothing: is_late && zeros.unwrap_or(true),
             family,
         })
@@ -93,6 +94,15 @@ impl Defaults {
     /// Whether every step looks at the negative prompt too.
     pub(super) fn guides(&self, guidance_scale: f64) -> bool {
         guidance_scale > 1.0 && !self.is_distilled
+    }
+
+    fn steps(&self) -> usize {
+        self.role.n_steps().unwrap_or(self.family.steps())
+    }
+
+    /// Steps where a picture is changed.
+    pub(super) fn steps_of_changes(&self) -> usize {
+        self.role.n_steps().unwrap_or(self.family.steps_of_changes())
     }
 
     /// The schedule of a request for pictures of that size.
@@ -128,15 +138,7 @@ impl Defaults {
 
     /// How far steps are led away from the negative prompt, and the strength of guidance that the network is told.
     fn guidance(&self, asked: &TextToImageOptions) -> Result<[f64; 2], Failure> {
-        let scale = |name: &str, asked: Option<f64>, default: f64| {
-            let scale = asked.unwrap_or(default);
-            if (0.0..=MOST_GUIDANCE).contains(&scale) {
-                return Ok(scale);
-            }
-            let message = format!("is {scale}, expected 0 to {MOST_GUIDANCE}");
-            Err(Failure::invalid(&format!("options.{name}"), message))
-        };
-        let told = scale("guidance_scale", asked.guidance_scale, self.guidance_scale)?;
+        let told = guidance("options.guidance_scale", asked.guidance_scale, self.guidance_scale)?;
         if self.family != Family::Flux {
             return Ok([told, told]);
         }
@@ -144,7 +146,7 @@ impl Defaults {
             let message = format!("is {told}, and this model knows of no guidance");
             return Err(Failure::invalid("options.guidance_scale", message));
         }
-        Ok([scale("true_cfg_scale", asked.true_cfg_scale, 1.0)?, told])
+        Ok([guidance("options.true_cfg_scale", asked.true_cfg_scale, 1.0)?, told])
     }
 }
 
@@ -187,7 +189,7 @@ pub(super) struct Options {
 
 impl Options {
     pub(super) fn read(asked: &TextToImageOptions, defaults: &Defaults) -> Result<Self, Failure> {
-        let n_steps = asked.num_inference_steps.map_or(Ok(defaults.family.steps()), steps)?;
+        let n_steps = asked.num_inference_steps.map_or(Ok(defaults.steps()), steps)?;
         let [guidance_scale, told_guidance] = defaults.guidance(asked)?;
         defaults.family.check(asked)?;
         let eta = share("options.eta", asked.eta)?;
@@ -228,6 +230,16 @@ pub(super) fn share(field: &str, asked: Option<f64>) -> Result<f64, Failure> {
         return Ok(share);
     }
     Err(Failure::invalid(field, format!("is {share}, expected 0 to 1")))
+}
+
+/// How closely something is followed.
+pub(super) fn guidance(field: &str, asked: Option<f64>, usual: f64) -> Result<f64, Failure> {
+    let scale = asked.unwrap_or(usual);
+    if !(0.0..=MOST_GUIDANCE).contains(&scale) {
+        let message = format!("is {scale}, expected 0 to {MOST_GUIDANCE}");
+        return Err(Failure::invalid(field, message));
+    }
+    Ok(scale)
 }
 
 /// A number of steps.

@@ -8,14 +8,14 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    super::{Ask, Job, Paint, Pipeline, PromptIds, StepShape, Tenant, Work, shares::Shares},
+    super::{Ask, Given, Job, Paint, Pipeline, PromptIds, StepShape, Tenant, Work, shares::Shares},
     preview::Previews,
     request::Request,
 };
 use crate::{
     failure::{Code, Failure},
     layers::Step,
-    models::diffusion::{ImageGenerator, Surroundings, TextLimits},
+    models::diffusion::{Beside, ImageGenerator, Surroundings, TextLimits},
 };
 
 /// A reader that takes nothing for this long loses its request.
@@ -104,10 +104,14 @@ impl PaintingPipeline {
             let message = "the tokenizer makes ids that the text encoder does not have";
             return Some(Failure::new(Code::CorruptCheckpoint, message));
         }
-        let has_mask = paint.given.as_ref().is_some_and(|given| given.mask.is_some());
-        if self.model.fills() && !has_mask {
-            let message = "this model only fills in what a mask says";
-            return Some(Failure::new(Code::TaskNotSupported, message));
+        let fits = match (self.model.beside(), &paint.given) {
+            (Beside::Mask, given) => given.as_ref().is_some_and(|given| given.mask.is_some()),
+            (Beside::Picture, given) => given.as_ref().is_some_and(Given::is_edited),
+            (Beside::Nothing, given) => !given.as_ref().is_some_and(Given::is_edited),
+        };
+        if !fits {
+            let message = "the network looks at something else than what the configs promise";
+            return Some(Failure::new(Code::CorruptCheckpoint, message));
         }
         // A picture must not be shown unchecked because of what a repository lacks.
         if self.model.safety_checker().is_some() != paint.for_checker.is_some() {

@@ -122,13 +122,6 @@ impl Request {
     }
 }
 
-impl Paint {
-    /// How often a step looks at the latents: with guidance twice.
-    pub(super) fn looks(&self) -> usize {
-        if self.negative.is_some() { 2 } else { 1 }
-    }
-}
-
 impl Decoding {
     fn begin(latents: Tensor, vae: &AutoencoderKl) -> Self {
         let mut decoding = Self { latents, tiles: None, painted: Vec::new() };

@@ -1,0 +1,68 @@
+//! What a pipeline does with a picture that it is given, as its files say.
+
+use serde_json::Value;
+
+use crate::failure::{Code, Failure};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Paints out of noise, or begins with a picture.
+    Paints,
+    /// Fills in what a mask says.
+    Fills,
+    /// Changes a picture as a text says, and looks at it all the while.
+    Edits,
+}
+
+impl Role {
+    /// By the channels of the network beside those of the latents.
+    pub(super) fn of(unet: &Value, vae: &Value) -> Self {
+        let channels = |config: &Value, name| config.get(name).and_then(Value::as_u64).unwrap_or(4);
+        let latents = channels(vae, "latent_channels");
+        let beside = channels(unet, "in_channels").saturating_sub(latents);
+        match beside {
+            0 => Self::Paints,
+            beside if beside == latents => Self::Edits,
+            _ => Self::Fills,
+        }
+    }
+
+    /// Steps from noise to a picture where the request does not say it; `None`: as many as are usual.
+    pub(super) fn n_steps(self) -> Option<usize> {
+        match self {
+            Self::Edits => Some(100),
+            Self::Paints | Self::Fills => None,
+        }
+    }
+
+    /// Why a text alone is not enough.
+    pub(super) fn refuse_text_alone(self) -> Result<(), Failure> {
+        let message = match self {
+            Self::Paints => return Ok(()),
+            Self::Fills => {
+                "this model only fills in pictures: ask it for image-to-image with a mask"
+            }
+            Self::Edits => "this model only changes pictures: ask it for image-to-image",
+        };
+        Err(Failure::new(Code::TaskNotSupported, message).at("task"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_channels_of_the_network_tell_what_it_is_for() {
+        let role = |in_channels: u64, latents: u64| {
+            Role::of(&json!({"in_channels": in_channels}), &json!({"latent_channels": latents}))
+        };
+        assert_eq!(
+            [role(4, 4), role(8, 4), role(9, 4), role(16, 16)],
+            [Role::Paints, Role::Edits, Role::Fills, Role::Paints]
+        );
+        assert_eq!(Role::of(&json!({}), &json!({})), Role::Paints);
+    }
+}

@@ -101,6 +101,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
     diffusion::STABLE_DIFFUSION_INPAINT,
     diffusion::STABLE_DIFFUSION_XL,
     diffusion::STABLE_DIFFUSION_3,
+    diffusion::STABLE_DIFFUSION_XL_IMG2IMG,
+    diffusion::STABLE_DIFFUSION_XL_INPAINT,
     swin2sr::SWIN2SR,
     t5::MT5,
     t5::T5,

@@ -271,6 +271,8 @@ pub struct Given {
 pub enum Manner {
     /// What is painted begins with it.
     Begun,
+    /// The same, and the network is told how beautiful the result should be, 0 to 10, and what it is guided away from.
+    Refined { score: f64, negative_score: f64 },
     /// The network looks at it all the while, and what is painted begins with noise; nothing is skipped.
     Edited {
         /// How closely the picture is followed.
@@ -281,6 +283,10 @@ pub enum Manner {
 impl Given {
     pub fn is_edited(&self) -> bool {
         matches!(self.manner, Manner::Edited { .. })
+    }
+
+    pub fn is_scored(&self) -> bool {
+        matches!(self.manner, Manner::Refined { .. })
     }
 }
 

@@ -18,6 +18,7 @@ const PIPELINES: &[&str] = &[
     "pipeline-flux",
     "pipeline-inpaint",
     "pipeline-pix2pix",
+    "pipeline-refiner",
     "pipeline-schnell",
     "pipeline-sd1",
     "pipeline-sd2",
@@ -25,6 +26,7 @@ const PIPELINES: &[&str] = &[
     "pipeline-sd35",
     "pipeline-told",
     "pipeline-xl",
+    "pipeline-xl-inpaint",
 ];
 /// Bytes of a picture may differ by this much.
 pub const TOLERANCE: u8 = 1;
@@ -183,6 +185,8 @@ fn what_cannot_be_begun_with_is_refused_by_its_field() {
     };
     let changes = Repository::open("pipeline-sd1");
     let fills = Repository::open("pipeline-inpaint");
+    let refines = Repository::open("pipeline-refiner");
+    let scored = json!({"text": "a circle", "aesthetic_score": 11.0});
     let edits = Repository::open("pipeline-pix2pix");
     let closely = json!({"text": "a circle", "image_guidance_scale": 2.0});
     let madly = json!({"text": "a circle", "image_guidance_scale": 1000.0});
@@ -208,6 +212,9 @@ fn what_cannot_be_begun_with_is_refused_by_its_field() {
         (&edits, &text, plain(16, 16), plain(16, 16), Code::InvalidRequest, "inputs.mask_base64"),
         (&edits, &madly, plain(16, 16), None, Code::InvalidRequest, "options.image_guidance_scale"),
         (&edits, &text, None, None, Code::TaskNotSupported, "task"),
+        (&changes, &scored, plain(16, 16), None, Code::InvalidRequest, "options.aesthetic_score"),
+        (&refines, &scored, plain(16, 16), None, Code::InvalidRequest, "options.aesthetic_score"),
+        (&refines, &text, None, None, Code::TaskNotSupported, "task"),
         (&fills, &text, None, None, Code::TaskNotSupported, "task"),
     ] {
         let brought = Brought { picture, mask };

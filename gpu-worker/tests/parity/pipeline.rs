@@ -165,6 +165,8 @@ impl Repository {
                 guidance_rescale: real("guidance_rescale"),
                 strength: real("strength"),
                 image_guidance_scale: real("image_guidance_scale"),
+                aesthetic_score: real("aesthetic_score"),
+                negative_aesthetic_score: real("negative_aesthetic_score"),
                 seed: number("seed"),
                 num_images: count("num_images"),
                 truncate,

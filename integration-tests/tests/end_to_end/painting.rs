@@ -16,11 +16,12 @@ use crate::harness::{
     zoo::list,
 };
 
-const PIPELINES: [&str; 11] = [
+const PIPELINES: [&str; 13] = [
     "pipeline-checked",
     "pipeline-flux",
     "pipeline-inpaint",
     "pipeline-pix2pix",
+    "pipeline-refiner",
     "pipeline-schnell",
     "pipeline-sd1",
     "pipeline-sd2",
@@ -28,6 +29,7 @@ const PIPELINES: [&str; 11] = [
     "pipeline-sd35",
     "pipeline-told",
     "pipeline-xl",
+    "pipeline-xl-inpaint",
 ];
 
 async fn painters(names: &[&str]) -> (System, TempDir) {

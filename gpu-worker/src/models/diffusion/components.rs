@@ -30,6 +30,16 @@ impl Components {
         Ok(serde_json::from_str(document)?)
     }
 
+    /// The class of the pipeline.
+    pub(super) fn pipeline(&self) -> &str {
+        self.index.get("_class_name").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// What the index says beside its components.
+    pub(super) fn flag(&self, name: &str) -> bool {
+        self.index.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
     pub(super) fn has(&self, component: &str) -> bool {
         self.class(component).is_some()
     }

@@ -94,8 +94,14 @@ pub trait ImageGenerator: Send {
         None
     }
 
-    /// Whether the network looks at the size of a picture, and at the whole text as one vector.
-    fn wants_sizes(&self) -> bool {
+    /// How many numbers the network is told of a picture, beside the whole text as one vector: height, width, top and left of
+    /// the cut, and the height and width wanted, or with [`Self::wants_score`] a score.
+    fn n_numbers(&self) -> Option<i64> {
+        None
+    }
+
+    /// Whether the network is told how beautiful a picture is, from 0 to 10.
+    fn wants_score(&self) -> bool {
         false
     }
 

@@ -42,7 +42,7 @@ pub(super) use self::{
     flux::FLUX,
     stable_diffusion::{
         INSTRUCT_PIX2PIX, STABLE_DIFFUSION, STABLE_DIFFUSION_IMG2IMG, STABLE_DIFFUSION_INPAINT,
-        STABLE_DIFFUSION_XL,
+        STABLE_DIFFUSION_XL, STABLE_DIFFUSION_XL_IMG2IMG, STABLE_DIFFUSION_XL_INPAINT,
     },
     stable_diffusion_3::STABLE_DIFFUSION_3,
     unconditional::{DDIM, DDPM},

@@ -26,6 +26,12 @@ pub(in crate::models) const INSTRUCT_PIX2PIX: Architecture =
     architecture("StableDiffusionInstructPix2PixPipeline");
 pub(in crate::models) const STABLE_DIFFUSION_XL: Architecture =
     architecture("StableDiffusionXLPipeline");
+pub(in crate::models) const STABLE_DIFFUSION_XL_IMG2IMG: Architecture = architecture(XL_IMG2IMG);
+pub(in crate::models) const STABLE_DIFFUSION_XL_INPAINT: Architecture = architecture(XL_INPAINT);
+
+/// Pipelines whose network may be told how beautiful a picture is.
+const XL_IMG2IMG: &str = "StableDiffusionXLImg2ImgPipeline";
+const XL_INPAINT: &str = "StableDiffusionXLInpaintPipeline";
 
 /// Old spellings of the components' tensors: what holds a text encoder together, and attention in an autoencoder.
 pub(super) const RENAMES: &[Rename] = &[
@@ -67,6 +73,7 @@ pub struct StableDiffusion {
     vae: AutoencoderKl,
     safety_checker: Option<SafetyChecker>,
     beside: Beside,
+    wants_score: bool,
 }
 
 impl StableDiffusion {
@@ -104,7 +111,9 @@ impl StableDiffusion {
         });
         let beside = beside(&unet, &vae)?;
         let safety_checker = safety_checker.transpose()?;
-        let model = Self { text_encoders, unet, vae, safety_checker, beside };
+        let may_score = [XL_IMG2IMG, XL_INPAINT].contains(&components.pipeline());
+        let wants_score = may_score && components.flag("requires_aesthetics_score");
+        let model = Self { text_encoders, unet, vae, safety_checker, beside, wants_score };
         model.check()?;
         Ok(model)
     }
@@ -125,6 +134,9 @@ impl StableDiffusion {
         if unet.wants_class() {
             return Err(unsupported("class_embed_type", "a class"));
         }
+        if self.wants_score && !unet.wants_added() {
+            return Err(unsupported("requires_aesthetics_score", true));
+        }
         if unet.added_dim().is_some_and(|dim| Some(dim) != self.known_added_dim()) {
             let field = "projection_class_embeddings_input_dim";
             return Err(unsupported(field, unet.added_dim().unwrap_or_default()));
@@ -132,10 +144,8 @@ impl StableDiffusion {
         Ok(())
     }
 
-    /// Of a network that looks at six numbers: the size of a picture, where it was cut, and the size wanted.
     fn known_added_dim(&self) -> Option<i64> {
-        const NUMBERS: i64 = 6;
-        Some(self.last_encoder().pooled_dim() + NUMBERS * self.unet.number_dim()?)
+        Some(self.last_encoder().pooled_dim() + self.n_numbers()? * self.unet.number_dim()?)
     }
 
     fn last_encoder(&self) -> &ClipText {
@@ -203,8 +213,13 @@ impl ImageGenerator for StableDiffusion {
         &self.vae
     }
 
-    fn wants_sizes(&self) -> bool {
-        self.unet.wants_added()
+    fn n_numbers(&self) -> Option<i64> {
+        let n = if self.wants_score { 5 } else { 6 };
+        self.unet.wants_added().then_some(n)
+    }
+
+    fn wants_score(&self) -> bool {
+        self.wants_score
     }
 
     fn guidance(&self, scale: f64, device: Device) -> Option<Tensor> {
@@ -216,7 +231,7 @@ impl ImageGenerator for StableDiffusion {
 
     fn layers(&self) -> usize {
         let layers = self.text_encoders.iter().map(ClipText::n_layers).min().unwrap_or(0);
-        if self.wants_sizes() { layers.saturating_sub(1) } else { layers }
+        if self.unet.wants_added() { layers.saturating_sub(1) } else { layers }
     }
 
     fn beside(&self) -> Beside {

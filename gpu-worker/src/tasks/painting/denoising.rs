@@ -48,12 +48,8 @@ impl Denoising {
         let Beginning { latents, first, filling } =
             Beginning::of(paint, model, &*scheduler, &mut draws, kind)?;
         let n_images = paint.n_images as i64;
-        let [height, width] = paint.size.map(|side| side as f32);
         let rows = n_images * paint.looks() as i64;
-        let numbers = model.wants_sizes().then(|| {
-            let sizes = [height, width, 0.0, 0.0, height, width];
-            Tensor::from_slice(&sizes).to_device(device).unsqueeze(0).expand([rows, -1], false)
-        });
+        let numbers = paint.numbers(model, device);
         let guidance = model
             .guidance(paint.told_guidance, device)
             .map(|vector| vector.to_kind(kind).expand([rows, -1], false));

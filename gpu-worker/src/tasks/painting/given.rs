@@ -13,8 +13,8 @@ use crate::{
     schedulers::Steps,
 };
 
-const STRENGTH: f64 = 0.75;
 const IMAGE_GUIDANCE: f64 = 1.5;
+const MOST_BEAUTIFUL: f64 = 10.0;
 /// From this level on a mask is white.
 const WHITE: u8 = 128;
 
@@ -29,6 +29,13 @@ pub(super) fn read(
     let picture = picture.ok_or_else(|| Failure::invalid(image, "is missing"))?;
     let sides = (picture.width, picture.height);
     let picture = fitted(&picture, defaults.factor, image)?;
+    let manner = match defaults.role {
+        Role::Refines => refined(asked)?,
+        _ => {
+            refuse_scores(asked)?;
+            Manner::Begun
+        }
+    };
     if let Role::Edits = defaults.role {
         return edited(inputs, asked, defaults, picture);
     }
@@ -50,7 +57,7 @@ pub(super) fn read(
         }
         None => None,
     };
-    let strength = asked.strength.unwrap_or(if mask.is_some() { 1.0 } else { STRENGTH });
+    let strength = asked.strength.unwrap_or(if mask.is_some() { 1.0 } else { defaults.strength });
     if !(strength > 0.0 && strength <= 1.0) {
         let message = format!("is {strength}, expected above 0, to 1");
         return Err(Failure::invalid("options.strength", message));
@@ -71,8 +78,38 @@ pub(super) fn read(
     }
     // The reference knows pure noise only where it fills in.
     let is_anew = mask.is_some() && strength == 1.0;
-    let manner = Manner::Begun;
     Ok((options, Given { picture, mask, skipped_steps, is_anew, manner }))
+}
+
+/// For a model that is told how beautiful a picture should be.
+fn refined(asked: &ImageToImageOptions) -> Result<Manner, Failure> {
+    let [score, negative_score] = scores(asked).map(|(field, score, usual)| {
+        let score = score.unwrap_or(usual);
+        if !(0.0..=MOST_BEAUTIFUL).contains(&score) {
+            let message = format!("is {score}, expected 0 to {MOST_BEAUTIFUL}");
+            return Err(Failure::invalid(field, message));
+        }
+        Ok(score)
+    });
+    Ok(Manner::Refined { score: score?, negative_score: negative_score? })
+}
+
+fn refuse_scores(asked: &ImageToImageOptions) -> Result<(), Failure> {
+    match scores(asked).into_iter().find(|(_, score, _)| score.is_some()) {
+        Some((field, ..)) => {
+            let message = "is only for models that are told one, such as SDXL's refiner";
+            Err(Failure::invalid(field, message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What is asked for, and what is usual.
+fn scores(asked: &ImageToImageOptions) -> [(&'static str, Option<f64>, f64); 2] {
+    [
+        ("options.aesthetic_score", asked.aesthetic_score, 6.0),
+        ("options.negative_aesthetic_score", asked.negative_aesthetic_score, 2.5),
+    ]
 }
 
 /// For a model that changes pictures as a text says.

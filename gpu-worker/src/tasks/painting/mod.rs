@@ -12,6 +12,7 @@ mod given;
 mod guidance;
 mod imagining;
 mod looking;
+mod numbers;
 mod options;
 mod picture;
 mod pipeline;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     super::{Files, pictures},
     family::Family,
-    role::Role,
+    role::{self, Role},
 };
 use crate::{
     failure::Failure,
@@ -37,6 +37,8 @@ pub(super) struct Defaults {
     /// Without a negative prompt the guidance is away from nothing, rather than from an empty text.
     pub no_text_is_nothing: bool,
     pub role: Role,
+    /// How much of a picture is changed, without a mask.
+    pub strength: f64,
 }
 
 impl Defaults {
@@ -73,8 +75,7 @@ impl Defaults {
             longest: family.longest(&unet).map(|latents| latents * factor),
             factor: factor * patch,
             guidance_scale: match family {
-                Family::StableDiffusion if is_late => 5.0,
-                Family::StableDiffusion => 7.5,
+                Family::StableDiffusion => role::guidance_scale(&index, is_late),
                 Family::StableDiffusion3 => 7.0,
                 Family::Flux => 3.5,
             },
@@ -83,9 +84,10 @@ impl Defaults {
             own_levels: is_flux && has_flow_levels != Some(true),
             layers: if skips_last { layers.saturating_sub(1) } else { layers },
             role: match family {
-                Family::StableDiffusion => Role::of(&unet, &vae),
+                Family::StableDiffusion => Role::of(&index, &unet, &vae),
                 Family::StableDiffusion3 | Family::Flux => Role::Paints,
             },
+            strength: role::strength(&index),
             no_text_is_nothing: is_late && zeros.unwrap_or(true),
             family,
         })

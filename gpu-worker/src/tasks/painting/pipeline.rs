@@ -109,7 +109,8 @@ impl PaintingPipeline {
             (Beside::Picture, given) => given.as_ref().is_some_and(Given::is_edited),
             (Beside::Nothing, given) => !given.as_ref().is_some_and(Given::is_edited),
         };
-        if !fits {
+        let is_scored = paint.given.as_ref().is_some_and(Given::is_scored);
+        if !fits || is_scored != self.model.wants_score() {
             let message = "the network looks at something else than what the configs promise";
             return Some(Failure::new(Code::CorruptCheckpoint, message));
         }
@@ -153,7 +154,7 @@ impl Pipeline for PaintingPipeline {
         let side =
             model.largest().map_or(WARM_SIDE, |pixels| (pixels / vae.factor()).min(WARM_SIDE));
         let latents = Tensor::zeros([1, model.in_channels(), side, side], options);
-        let numbers = model.wants_sizes().then(|| Tensor::ones([1, 6], (Kind::Float, device)));
+        let numbers = model.n_numbers().map(|n| Tensor::ones([1, n], (Kind::Float, device)));
         let guidance = model.guidance(1.0, device).map(|vector| vector.to_kind(options.0));
         let surroundings = Surroundings { numbers: numbers.as_ref(), guidance: guidance.as_ref() };
         let times = Tensor::zeros([1], (Kind::Float, device));

@@ -22,7 +22,7 @@ pub(super) const SUPER_RESOLUTION: Task = Task {
     id: "image-super-resolution",
     aliases: &[],
     summary: "Makes a picture larger by the model's own factor.",
-    takes: &["image"],
+    takes: &["image", "text"],
     makes: &["image"],
     streams: &["progress"],
     required: &[&["image_base64"]],
@@ -38,6 +38,7 @@ pub(super) const SUPER_RESOLUTION: Task = Task {
 pub(super) const RESTORATION: Task = Task {
     id: "image-restoration",
     summary: "Repairs a picture, such as one that was compressed too much, at its own size.",
+    takes: &["image"],
     read: |inputs, options| {
         let (inputs, options) = parts(&RESTORATION, inputs, options)?;
         let request = ImageRestorationRequest { inputs: Some(inputs), options: Some(options) };

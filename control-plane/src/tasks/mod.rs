@@ -142,6 +142,7 @@ pub fn seed(input: &Input) -> Option<u64> {
         Input::TextToImage(request) => request.options.as_ref()?.seed,
         Input::ImageToImage(request) => request.options.as_ref()?.seed,
         Input::UnconditionalImageGeneration(request) => request.options.as_ref()?.seed,
+        Input::ImageSuperResolution(request) => request.options.as_ref()?.seed,
         Input::FeatureExtraction(_)
         | Input::SentenceSimilarity(_)
         | Input::TokenClassification(_)
@@ -153,7 +154,6 @@ pub fn seed(input: &Input) -> Option<u64> {
         | Input::TextRanking(_)
         | Input::TextRetrieval(_)
         | Input::ImageClassification(_)
-        | Input::ImageSuperResolution(_)
         | Input::ImageRestoration(_) => None,
     }
 }

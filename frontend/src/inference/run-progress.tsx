@@ -14,7 +14,12 @@ const REASONS: Record<string, string> = {
 };
 
 /** Tasks whose steps are steps; others count tokens. */
-const PAINTS = new Set(["text-to-image", "image-to-image", "unconditional-image-generation"]);
+const PAINTS = new Set([
+  "text-to-image",
+  "image-to-image",
+  "unconditional-image-generation",
+  "image-super-resolution",
+]);
 
 export function RunProgress({ state }: { state: RunState }) {
   if (state.phase === "loading" && state.loading !== null) {

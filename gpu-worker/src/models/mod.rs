@@ -99,6 +99,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     diffusion::STABLE_DIFFUSION,
     diffusion::STABLE_DIFFUSION_IMG2IMG,
     diffusion::STABLE_DIFFUSION_INPAINT,
+    diffusion::STABLE_DIFFUSION_UPSCALE,
     diffusion::STABLE_DIFFUSION_XL,
     diffusion::STABLE_DIFFUSION_3,
     diffusion::STABLE_DIFFUSION_XL_IMG2IMG,

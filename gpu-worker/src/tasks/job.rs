@@ -255,7 +255,7 @@ pub struct Painted {
 
 /// A picture that another is made of.
 pub struct Given {
-    /// Of the size of what is painted.
+    /// Of the size of what is painted, unless that is larger.
     pub picture: Picture,
     /// True where it is painted anew, row by row; `None`: all of it is changed.
     pub mask: Option<Vec<bool>>,
@@ -267,7 +267,6 @@ pub struct Given {
 }
 
 /// What is done with a picture that is given.
-#[derive(Clone, Debug)]
 pub enum Manner {
     /// What is painted begins with it.
     Begun,
@@ -278,6 +277,12 @@ pub enum Manner {
         /// How closely the picture is followed.
         guidance_scale: f64,
     },
+    /// The same with a picture that is smaller by the autoencoder's factor, into which noise is put.
+    Enlarged {
+        noising: Arc<SchedulerConfig>,
+        /// One timestep of training.
+        level: schedulers::Request,
+    },
 }
 
 impl Given {
@@ -287,6 +292,13 @@ impl Given {
 
     pub fn is_scored(&self) -> bool {
         matches!(self.manner, Manner::Refined { .. })
+    }
+
+    /// Of the noise in a picture that is enlarged.
+    pub fn noise_level(&self) -> Option<usize> {
+        let Manner::Enlarged { level, .. } = &self.manner else { return None };
+        let schedulers::Steps::Timesteps(levels) = &level.steps else { return None };
+        levels.first().copied()
     }
 }
 

@@ -154,6 +154,11 @@ pub const TASKS: &[Task] = &[
         processor: enhancing::processor,
     },
     Task {
+        id: "image-super-resolution",
+        kind: ModelKind::ImageGenerator,
+        processor: painting::image_super_resolution,
+    },
+    Task {
         id: "image-restoration",
         kind: ModelKind::ImageEnhancer,
         processor: enhancing::processor,

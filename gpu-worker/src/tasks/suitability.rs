@@ -22,6 +22,12 @@ pub fn misfit(task: &Task, config: &Value, files: &Files) -> Option<String> {
             1 => None,
             n_labels => Some(format!("it has {n_labels} labels, and only a single one can rank")),
         },
+        "image-super-resolution" if task.kind == ModelKind::ImageGenerator => {
+            (!paints_larger(config)).then(|| "it paints pictures of their own size".to_owned())
+        }
+        "text-to-image" | "image-to-image" if paints_larger(config) => {
+            Some("it only enlarges pictures; ask for image-super-resolution".to_owned())
+        }
         "image-super-resolution" if enlargement(config).scale == 1 => {
             Some("it keeps the size of pictures; ask for image-restoration".to_owned())
         }
@@ -31,6 +37,11 @@ pub fn misfit(task: &Task, config: &Value, files: &Files) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Whether a pipeline makes larger pictures of small ones.
+fn paints_larger(config: &Value) -> bool {
+    config.get("_class_name").and_then(Value::as_str) == Some("StableDiffusionUpscalePipeline")
 }
 
 /// The class that the config names, where that is one with another head than the kind needs.

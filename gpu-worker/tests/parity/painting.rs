@@ -25,6 +25,7 @@ const PIPELINES: &[&str] = &[
     "pipeline-sd3",
     "pipeline-sd35",
     "pipeline-told",
+    "pipeline-upscaler",
     "pipeline-xl",
     "pipeline-xl-inpaint",
 ];
@@ -261,6 +262,26 @@ fn a_picture_of_any_kind_is_begun_with_as_it_is_read() {
 fn image_file(name: &str) -> Vec<u8> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/images");
     fs::read(folder.join(name)).unwrap()
+}
+
+#[test]
+fn what_cannot_be_enlarged_is_refused_by_its_field() {
+    let picture = || Some(Picture { width: 8, height: 12, rgb: vec![200; 8 * 12 * 3] });
+    let enlarges = Repository::open("pipeline-upscaler");
+    for (request, picture, field) in [
+        (json!({"scale": 2}), picture(), "options.scale"),
+        (json!({"tile": 64}), picture(), "options.tile"),
+        (json!({"noise_level": 351}), picture(), "options.noise_level"),
+        (json!({"num_inference_steps": 0}), picture(), "options.num_inference_steps"),
+        (json!({"guidance_scale": -1.0}), picture(), "options.guidance_scale"),
+        (json!({}), None, "inputs.image_base64"),
+    ] {
+        let brought = Brought { picture, mask: None };
+        let Err(failure) = enlarges.prepare_with(&request, &brought) else { panic!("{field}") };
+        assert_eq!((failure.code, failure.field.as_str()), (Code::InvalidRequest, field));
+    }
+    let usual = Brought { picture: picture(), mask: None };
+    assert!(enlarges.prepare_with(&json!({"scale": 4}), &usual).is_ok());
 }
 
 #[test]

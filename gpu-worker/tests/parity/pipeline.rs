@@ -19,6 +19,7 @@ use gpu_worker::{
     weights::Checkpoint,
 };
 use proto::{
+    ImageEnhancementInputs, ImageEnhancementOptions, ImageSuperResolutionRequest,
     ImageToImageInputs, ImageToImageOptions, ImageToImageRequest, InferRequest, Media,
     ProgressEvent, TextToImageInputs, TextToImageOptions, TextToImageRequest,
     UnconditionalImageGenerationOptions, UnconditionalImageGenerationRequest, infer_request::Input,
@@ -152,6 +153,27 @@ impl Repository {
             let asked =
                 UnconditionalImageGenerationRequest { inputs: None, options: Some(options) };
             ("unconditional-image-generation", Input::UnconditionalImageGeneration(asked))
+        } else if self.class() == "StableDiffusionUpscalePipeline" {
+            let inputs = ImageEnhancementInputs {
+                image: brought.picture.as_ref().map(file),
+                text: text("text"),
+                negative_prompt: text("negative_prompt"),
+            };
+            let options = ImageEnhancementOptions {
+                scale: count("scale"),
+                tile: count("tile"),
+                num_inference_steps: count("num_inference_steps"),
+                guidance_scale: real("guidance_scale"),
+                noise_level: count("noise_level"),
+                seed: number("seed"),
+                num_images: count("num_images"),
+                clip_skip: count("clip_skip"),
+                eta: real("eta"),
+                ..ImageEnhancementOptions::default()
+            };
+            let asked =
+                ImageSuperResolutionRequest { inputs: Some(inputs), options: Some(options) };
+            ("image-super-resolution", Input::ImageSuperResolution(asked))
         } else if let Some(picture) = &brought.picture {
             let inputs = ImageToImageInputs {
                 image: Some(file(picture)),
@@ -199,7 +221,8 @@ impl Repository {
             ("text-to-image", Input::TextToImage(asked))
         };
         let request = InferRequest { input: Some(input), ..InferRequest::default() };
-        (tasks::find(task).unwrap().processor)(&self.files())?.prepare(&request)
+        let kinds = models::find(self.class()).unwrap().kinds;
+        (tasks::find_on(task, kinds).unwrap().processor)(&self.files())?.prepare(&request)
     }
 
     /// A request that begins with this file.

@@ -48,5 +48,6 @@ mod shutdown;
 mod slow_reader;
 mod soak;
 mod threads;
+mod upscaling;
 mod worker_loss;
 mod writing;

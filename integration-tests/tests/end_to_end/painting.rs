@@ -71,7 +71,7 @@ fn request_of(name: &str, case: &Case) -> Value {
     request
 }
 
-fn data_uri(rgb: &[u8], size: &Value) -> Value {
+pub fn data_uri(rgb: &[u8], size: &Value) -> Value {
     let side = |at: usize| size[at].as_u64().expect("a side") as u32;
     let mut file = Cursor::new(Vec::new());
     let colours = image::ExtendedColorType::Rgb8;

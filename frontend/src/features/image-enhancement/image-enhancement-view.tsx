@@ -4,11 +4,14 @@ import { useState } from "react";
 
 import type { ImageEnhancementOptions, ImagesAnswer, InferenceRequest } from "@/api/contract";
 import { Card } from "@/components/card";
+import { Disclosure } from "@/components/disclosure";
 import { Field } from "@/components/field";
 import { Segmented } from "@/components/segmented";
 import { AnswerCard } from "@/inference/answer-card";
 import { fieldError } from "@/inference/fields";
 import { MadePicture } from "@/inference/made-picture";
+import { OptionFields } from "@/inference/option-fields";
+import { readOptions, type OptionSpec, type OptionTexts } from "@/inference/options";
 import type { Picture } from "@/inference/picture";
 import { PictureInput } from "@/inference/picture-input";
 import { RequestLine } from "@/inference/request-line";
@@ -26,12 +29,23 @@ const FORMATS = [
 
 type Format = (typeof FORMATS)[number]["value"];
 
+/** Of models that paint the larger picture in steps. */
+const PAINTING: readonly OptionSpec<keyof ImageEnhancementOptions>[] = [
+  { name: "num_inference_steps", hint: "From noise to a picture", step: 1 },
+  { name: "guidance_scale", hint: "How closely the text is followed", step: 0.5 },
+  { name: "noise_level", hint: "How much noise the given picture gets", step: 1 },
+  { name: "num_images", hint: "So many pictures", step: 1 },
+  { name: "seed", hint: "The same seed paints the same", step: 1 },
+];
+
 interface Words {
   task: string;
   title: string;
   verb: string;
   /** Name of the file that is saved. */
   file: string;
+  /** Whether models that paint do it too. */
+  isPainted: boolean;
 }
 
 const LARGER: Words = {
@@ -39,6 +53,7 @@ const LARGER: Words = {
   title: "Super-resolution",
   verb: "Enlarge",
   file: "larger",
+  isPainted: true,
 };
 
 const BETTER: Words = {
@@ -46,6 +61,7 @@ const BETTER: Words = {
   title: "Restoration",
   verb: "Repair",
   file: "repaired",
+  isPainted: false,
 };
 
 export function SuperResolutionView(props: TaskViewProps) {
@@ -61,15 +77,19 @@ function EnhancementView({ model, words }: TaskViewProps & { words: Words }) {
   const [picture, setPicture] = useState<Picture | null>(null);
   const [format, setFormat] = useState<Format>("png");
   const [tile, setTile] = useState("");
+  const [text, setText] = useState("");
+  const [texts, setTexts] = useState<OptionTexts<keyof ImageEnhancementOptions>>({});
 
-  const options: ImageEnhancementOptions = {
+  const { error } = run.state;
+  const options: Record<string, unknown> = {
+    ...readOptions(PAINTING, texts),
     ...(format === "png" ? {} : { format }),
     ...(tile === "" ? {} : { tile: Number(tile) }),
   };
   const request: InferenceRequest = {
     model_id: model.model_id,
     task: words.task,
-    inputs: { image_base64: picture?.dataUri ?? "" },
+    inputs: { image_base64: picture?.dataUri ?? "", ...(text === "" ? {} : { text }) },
     ...(Object.keys(options).length === 0 ? {} : { options }),
   };
 
@@ -78,7 +98,7 @@ function EnhancementView({ model, words }: TaskViewProps & { words: Words }) {
       <Card title={words.title}>
         <PictureInput
           picture={picture}
-          error={fieldError(run.state.error, "inputs.image_base64")}
+          error={fieldError(error, "inputs.image_base64")}
           onPicture={(chosen) => {
             // What was made of another picture must not lie on this one.
             run.clear();
@@ -90,7 +110,7 @@ function EnhancementView({ model, words }: TaskViewProps & { words: Words }) {
           <Field
             label="tile"
             hint="Side of the pieces it is made in, in pixels"
-            error={fieldError(run.state.error, "options.tile")}
+            error={fieldError(error, "options.tile")}
           >
             {(control) => (
               <input
@@ -107,6 +127,27 @@ function EnhancementView({ model, words }: TaskViewProps & { words: Words }) {
             )}
           </Field>
         </div>
+        {words.isPainted ? (
+          <Disclosure title="For models that paint">
+            <Field
+              label="Text"
+              hint="What the picture shows"
+              error={fieldError(error, "inputs.text")}
+            >
+              {(control) => (
+                <input
+                  {...control}
+                  type="text"
+                  value={text}
+                  onChange={(event) => {
+                    setText(event.target.value);
+                  }}
+                />
+              )}
+            </Field>
+            <OptionFields options={PAINTING} texts={texts} error={error} onChange={setTexts} />
+          </Disclosure>
+        ) : null}
         <RunControls
           run={run}
           label={words.verb}

@@ -48,6 +48,10 @@ pub fn infer_task(
             let of_config = config.and_then(architectures::by_config);
             of_config.filter(|task| ENHANCING.contains(task)).unwrap_or("image-to-image")
         }
+        // A pipeline that only enlarges is told from those that follow words in the same way.
+        (Some(tag @ ("image-to-image" | "text-to-image")), Some(index)) => {
+            pipelines::by_pipeline(index).filter(|task| ENHANCING.contains(task)).unwrap_or(tag)
+        }
         (Some(tag), _) => canonical_task(tag),
         (None, _) if has_modules => "sentence-similarity",
         (None, Some(index)) => pipelines::by_pipeline(index)?,
@@ -96,6 +100,12 @@ mod tests {
         assert_eq!(swin2sr(1), "image-restoration");
         assert_eq!(tagged(json!({"model_type": "rrdbnet", "scale": 4})), "image-super-resolution");
         assert_eq!(tagged(json!({"architectures": ["NovelModel"]})), "image-to-image");
+        let pipeline = |class: &str| {
+            let index = json!({"_class_name": class});
+            infer_task(None, false, Some(&index), Some("image-to-image")).expect("a task")
+        };
+        assert_eq!(pipeline("StableDiffusionUpscalePipeline"), "image-super-resolution");
+        assert_eq!(pipeline("StableDiffusionPipeline"), "image-to-image");
     }
 
     #[test]

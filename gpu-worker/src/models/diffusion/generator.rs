@@ -19,6 +19,8 @@ pub struct Surroundings<'a> {
     pub numbers: Option<&'a Tensor>,
     /// `[batch, guidance_dim]`, where it was told the strength of guidance.
     pub guidance: Option<&'a Tensor>,
+    /// `[batch]`, of the picture that the network looks at beside the latents; where it looks at a small one.
+    pub noise_levels: Option<&'a Tensor>,
 }
 
 /// What a network sees beside the latents.
@@ -29,6 +31,8 @@ pub enum Beside {
     Mask,
     /// The latents of a picture that is to be changed, not scaled.
     Picture,
+    /// A picture as large as the latents, of values -1 to 1, with noise of a level that the network is told.
+    SmallPicture,
 }
 
 /// The texts that one text encoder reads.
@@ -107,6 +111,11 @@ pub trait ImageGenerator: Send {
 
     /// The strength of guidance as the network is told it, `[1, guidance_dim]` in float32, where it was distilled so.
     fn guidance(&self, _scale: f64, _device: Device) -> Option<Tensor> {
+        None
+    }
+
+    /// The highest level of noise in a small picture, exclusive, where the network looks at one.
+    fn n_noise_levels(&self) -> Option<i64> {
         None
     }
 

@@ -24,11 +24,15 @@ pub(in crate::models) const STABLE_DIFFUSION_INPAINT: Architecture =
     architecture("StableDiffusionInpaintPipeline");
 pub(in crate::models) const INSTRUCT_PIX2PIX: Architecture =
     architecture("StableDiffusionInstructPix2PixPipeline");
+pub(in crate::models) const STABLE_DIFFUSION_UPSCALE: Architecture = architecture(UPSCALE);
 pub(in crate::models) const STABLE_DIFFUSION_XL: Architecture =
     architecture("StableDiffusionXLPipeline");
 pub(in crate::models) const STABLE_DIFFUSION_XL_IMG2IMG: Architecture = architecture(XL_IMG2IMG);
 pub(in crate::models) const STABLE_DIFFUSION_XL_INPAINT: Architecture = architecture(XL_INPAINT);
 
+/// The pipeline that enlarges, and the scale of its latents: the reference doesn't believe its config either.
+const UPSCALE: &str = "StableDiffusionUpscalePipeline";
+const UPSCALE_FACTOR: f64 = 0.08333;
 /// Pipelines whose network may be told how beautiful a picture is.
 const XL_IMG2IMG: &str = "StableDiffusionXLImg2ImgPipeline";
 const XL_INPAINT: &str = "StableDiffusionXLInpaintPipeline";
@@ -100,6 +104,10 @@ impl StableDiffusion {
         let vae = components.load("vae", |class, config| {
             (class == "AutoencoderKL").then(|| AutoencoderKl::load(config, &weights.at("vae")))
         })?;
+        let vae = match components.pipeline() {
+            UPSCALE => vae.with_scaling_factor(UPSCALE_FACTOR),
+            _ => vae,
+        };
         if text_encoders.is_empty() {
             return Err(LoadError::MissingComponent { component: "text_encoder".to_owned() });
         }
@@ -131,7 +139,7 @@ impl StableDiffusion {
         if self.vae.in_channels() != 3 {
             return Err(unsupported("in_channels", self.vae.in_channels()));
         }
-        if unet.wants_class() {
+        if unet.wants_class() && self.beside != Beside::SmallPicture {
             return Err(unsupported("class_embed_type", "a class"));
         }
         if self.wants_score && !unet.wants_added() {
@@ -159,6 +167,7 @@ fn beside(unet: &Unet2dCondition, vae: &AutoencoderKl) -> Result<Beside, LoadErr
     match unet.in_channels() - latents {
         0 => Ok(Beside::Nothing),
         more if more == latents + 1 => Ok(Beside::Mask),
+        more if more == vae.in_channels() && unet.n_classes().is_some() => Ok(Beside::SmallPicture),
         more if more == latents => Ok(Beside::Picture),
         _ => Err(unsupported("in_channels", unet.in_channels())),
     }
@@ -196,8 +205,12 @@ impl ImageGenerator for StableDiffusion {
         step: &Step,
     ) -> Tensor {
         let added = surroundings.numbers.map(|numbers| Added { text: &prompt.pooled, numbers });
-        let condition =
-            Condition { text: &prompt.text, class: None, added, guidance: surroundings.guidance };
+        let condition = Condition {
+            text: &prompt.text,
+            class: surroundings.noise_levels,
+            added,
+            guidance: surroundings.guidance,
+        };
         self.unet.forward(latents, times, &condition, step)
     }
 
@@ -232,6 +245,10 @@ impl ImageGenerator for StableDiffusion {
     fn layers(&self) -> usize {
         let layers = self.text_encoders.iter().map(ClipText::n_layers).min().unwrap_or(0);
         if self.unet.wants_added() { layers.saturating_sub(1) } else { layers }
+    }
+
+    fn n_noise_levels(&self) -> Option<i64> {
+        self.unet.n_classes().filter(|_| self.beside == Beside::SmallPicture)
     }
 
     fn beside(&self) -> Beside {

@@ -64,6 +64,7 @@ impl Processor for Enhancement {
             _ => return Err(Failure::invalid("input", "is not a picture to enhance")),
         };
         let options = options.clone().unwrap_or_default();
+        refuse_painting(&inputs.clone().unwrap_or_default(), &options)?;
         let tile = self.check(&options)?;
         let format = pictures::format(options.format.as_deref(), options.quality)?;
         let picture = decode(bytes_of(inputs.as_ref())?, &Limits::default())
@@ -105,6 +106,34 @@ impl Enhancement {
             return Err(Failure::invalid("options.tile", message));
         }
         Ok(tile)
+    }
+}
+
+/// What only models look at that paint the larger picture.
+fn refuse_painting(
+    inputs: &ImageEnhancementInputs,
+    options: &ImageEnhancementOptions,
+) -> Result<(), Failure> {
+    let fields = [
+        ("inputs.text", inputs.text.is_some()),
+        ("inputs.negative_prompt", inputs.negative_prompt.is_some()),
+        ("options.num_inference_steps", options.num_inference_steps.is_some()),
+        ("options.guidance_scale", options.guidance_scale.is_some()),
+        ("options.noise_level", options.noise_level.is_some()),
+        ("options.seed", options.seed.is_some()),
+        ("options.num_images", options.num_images.is_some()),
+        ("options.preview_every", options.preview_every.is_some()),
+        ("options.clip_skip", options.clip_skip.is_some()),
+        ("options.eta", options.eta.is_some()),
+        ("options.truncate", options.truncate.is_some()),
+        ("options.scheduler", options.scheduler.is_some()),
+    ];
+    match fields.into_iter().find(|(_, is_given)| *is_given) {
+        Some((field, _)) => {
+            let message = "is only for models that paint the larger picture in steps";
+            Err(Failure::invalid(field, message))
+        }
+        None => Ok(()),
     }
 }
 

@@ -80,8 +80,15 @@ impl Beginning {
             let latents = noise * scheduler.init_noise_sigma();
             return Ok(Self { latents, first: 0, filling: None });
         };
-        if let Manner::Edited { .. } = given.manner {
-            return looking::edit(paint, given, model, scheduler, draws, kind);
+        match &given.manner {
+            Manner::Edited { .. } => {
+                return looking::edit(paint, given, model, scheduler, draws, kind);
+            }
+            Manner::Enlarged { noising, level } => {
+                let noising = noising.start(level)?;
+                return looking::enlarge(paint, given, &*noising, (model, scheduler), draws, kind);
+            }
+            Manner::Begun | Manner::Refined { .. } => {}
         }
         let first = given.skipped_steps * scheduler.order();
         let pixels = pixels(given, kind, draws.device);

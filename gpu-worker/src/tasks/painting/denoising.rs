@@ -24,6 +24,7 @@ pub(super) struct Denoising {
     prompt: Prompt,
     numbers: Option<Tensor>,
     guidance: Option<Tensor>,
+    noise_levels: Option<Tensor>,
     latents: Tensor,
     filling: Option<Filling>,
     scheduler: Box<dyn Scheduler>,
@@ -57,6 +58,7 @@ impl Denoising {
             prompt,
             numbers,
             guidance,
+            noise_levels: paint.noise_levels(device),
             latents,
             filling,
             scheduler,
@@ -120,8 +122,11 @@ impl Denoising {
             self.scheduler.timesteps()[index],
             (Kind::Float, sample.device()),
         );
-        let surroundings =
-            Surroundings { numbers: self.numbers.as_ref(), guidance: self.guidance.as_ref() };
+        let surroundings = Surroundings {
+            numbers: self.numbers.as_ref(),
+            guidance: self.guidance.as_ref(),
+            noise_levels: self.noise_levels.as_ref(),
+        };
         paint.guided(model.denoise(&sample, &times, &self.prompt, &surroundings, &Step::whole()))
     }
 

@@ -28,13 +28,12 @@ pub(super) fn read(
     let picture = picture(inputs.image.as_ref(), image)?;
     let picture = picture.ok_or_else(|| Failure::invalid(image, "is missing"))?;
     let sides = (picture.width, picture.height);
-    let picture = fitted(&picture, defaults.factor, image)?;
-    let manner = match defaults.role {
-        Role::Refines => refined(asked)?,
-        _ => {
-            refuse_scores(asked)?;
-            Manner::Begun
-        }
+    let picture = fitted(&picture, defaults.factor, Resample::Lanczos, image)?;
+    let manner = if defaults.is_scored {
+        refined(asked)?
+    } else {
+        refuse_scores(asked)?;
+        Manner::Begun
     };
     if let Role::Edits = defaults.role {
         return edited(inputs, asked, defaults, picture);
@@ -51,7 +50,7 @@ pub(super) fn read(
             );
             return Err(Failure::invalid(mask, message));
         }
-        Some(given) => Some(whites(&fitted(&given, defaults.factor, mask)?)),
+        Some(given) => Some(whites(&fitted(&given, defaults.factor, Resample::Lanczos, mask)?)),
         None if defaults.role == Role::Fills => {
             return Err(Failure::invalid(mask, "is missing, and this model only fills in"));
         }
@@ -160,7 +159,7 @@ fn as_text_to_image(asked: &ImageToImageOptions, defaults: &Defaults) -> TextToI
     }
 }
 
-fn picture(media: Option<&Media>, field: &str) -> Result<Option<Picture>, Failure> {
+pub(super) fn picture(media: Option<&Media>, field: &str) -> Result<Option<Picture>, Failure> {
     let Some(media) = media else { return Ok(None) };
     let Some(Content::Inline(bytes)) = &media.content else {
         return Err(Failure::invalid(field, "has no bytes"));
@@ -169,7 +168,12 @@ fn picture(media: Option<&Media>, field: &str) -> Result<Option<Picture>, Failur
 }
 
 /// With sides that are multiples of `factor`: what is over is squeezed in, as the reference does.
-fn fitted(picture: &Picture, factor: usize, field: &str) -> Result<Picture, Failure> {
+pub(super) fn fitted(
+    picture: &Picture,
+    factor: usize,
+    resample: Resample,
+    field: &str,
+) -> Result<Picture, Failure> {
     let side = |side: u32| side - side % factor as u32;
     let (width, height) = (side(picture.width), side(picture.height));
     if width == 0 || height == 0 {
@@ -179,7 +183,7 @@ fn fitted(picture: &Picture, factor: usize, field: &str) -> Result<Picture, Fail
         );
         return Err(Failure::new(Code::InvalidMedia, format!("{field} {message}")).at(field));
     }
-    Ok(resize_like_pillow(picture, width, height, Resample::Lanczos))
+    Ok(resize_like_pillow(picture, width, height, resample))
 }
 
 /// Where the picture is more white than black, as Pillow's greys have it.

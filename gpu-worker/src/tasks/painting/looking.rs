@@ -1,6 +1,7 @@
 //! Pictures that the network looks at all the while: what is painted begins with noise, not with them.
 //!
-//! Reference: `diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion_instruct_pix2pix.py`.
+//! Reference: `pipeline_stable_diffusion_instruct_pix2pix.py` and `pipeline_stable_diffusion_upscale.py` of
+//! `diffusers/pipelines/stable_diffusion`.
 
 use tch::{Kind, Tensor};
 
@@ -32,4 +33,23 @@ pub(super) fn edit(
         _ => Tensor::cat(&[&seen, &seen, &seen.zeros_like()], 0),
     };
     Ok(Beginning { latents, first: 0, filling: Some(Filling::Told(beside)) })
+}
+
+/// A picture that is made larger: every look sees it, with noise of the level that `noising` begins at.
+pub(super) fn enlarge(
+    paint: &Paint,
+    given: &Given,
+    noising: &dyn Scheduler,
+    (model, scheduler): (&dyn ImageGenerator, &dyn Scheduler),
+    draws: &mut Draws,
+    kind: Kind,
+) -> Result<Beginning, Failure> {
+    let pixels = pixels(given, kind, draws.device());
+    let noise = draws.draw(&pixels.size(), kind).map_err(failed)?;
+    let seen = noising.add_noise(&pixels, &noise, 0);
+    let (_, _, height, width) = seen.size4().expect("one picture");
+    let channels = model.vae().latent_channels();
+    let noise = draws.draw(&[paint.n_images as i64, channels, height, width], kind);
+    let latents = noise.map_err(failed)? * scheduler.init_noise_sigma();
+    Ok(Beginning { latents, first: 0, filling: Some(Filling::Told(seen)) })
 }

@@ -7,6 +7,7 @@
 
 mod beginning;
 mod denoising;
+mod enlarging;
 mod family;
 mod given;
 mod guidance;
@@ -28,6 +29,7 @@ use proto::{InferRequest, infer_request::Input, infer_result::Output};
 use serde_json::Value;
 
 pub use self::{
+    enlarging::image_super_resolution,
     imagining::{ImaginingPipeline, unconditional_image_generation},
     pipeline::PaintingPipeline,
 };

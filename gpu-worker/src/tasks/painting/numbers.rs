@@ -1,7 +1,7 @@
 //! Numbers that later networks of Stable Diffusion are told of a picture: its size, where it was cut, and the size that is
-//! wanted, or how beautiful it is.
+//! wanted, or how beautiful it is; and the level of noise in it.
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::super::{Manner, Paint};
 use crate::models::diffusion::ImageGenerator;
@@ -22,5 +22,12 @@ impl Paint {
         };
         let looks = Tensor::from_slice(&looks).view([-1, n]).to_device(device);
         Some(looks.repeat_interleave_self_int(self.n_images as i64, 0, None))
+    }
+
+    /// `[rows]`, the level of noise in the picture that the network looks at; `None` where it looks at none.
+    pub(super) fn noise_levels(&self, device: Device) -> Option<Tensor> {
+        let level = self.given.as_ref()?.noise_level()? as i64;
+        let rows = self.n_images * self.looks();
+        Some(Tensor::full([rows as i64], level, (Kind::Int64, device)))
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Defaults {
     /// Without a negative prompt the guidance is away from nothing, rather than from an empty text.
     pub no_text_is_nothing: bool,
     pub role: Role,
+    /// The network is told how beautiful a picture should be.
+    pub is_scored: bool,
     /// How much of a picture is changed, without a mask.
     pub strength: f64,
 }
@@ -87,6 +89,7 @@ impl Defaults {
                 Family::StableDiffusion => Role::of(&index, &unet, &vae),
                 Family::StableDiffusion3 | Family::Flux => Role::Paints,
             },
+            is_scored: role::is_scored(&index),
             strength: role::strength(&index),
             no_text_is_nothing: is_late && zeros.unwrap_or(true),
             family,

@@ -107,7 +107,15 @@ impl PaintingPipeline {
         let fits = match (self.model.beside(), &paint.given) {
             (Beside::Mask, given) => given.as_ref().is_some_and(|given| given.mask.is_some()),
             (Beside::Picture, given) => given.as_ref().is_some_and(Given::is_edited),
-            (Beside::Nothing, given) => !given.as_ref().is_some_and(Given::is_edited),
+            (Beside::SmallPicture, given) => given
+                .as_ref()
+                .and_then(Given::noise_level)
+                .is_some_and(|level| Some(level as i64) < self.model.n_noise_levels()),
+            (Beside::Nothing, given) => {
+                let is_looked_at =
+                    |given: &Given| given.is_edited() || given.noise_level().is_some();
+                !given.as_ref().is_some_and(is_looked_at)
+            }
         };
         let is_scored = paint.given.as_ref().is_some_and(Given::is_scored);
         if !fits || is_scored != self.model.wants_score() {
@@ -156,7 +164,12 @@ impl Pipeline for PaintingPipeline {
         let latents = Tensor::zeros([1, model.in_channels(), side, side], options);
         let numbers = model.n_numbers().map(|n| Tensor::ones([1, n], (Kind::Float, device)));
         let guidance = model.guidance(1.0, device).map(|vector| vector.to_kind(options.0));
-        let surroundings = Surroundings { numbers: numbers.as_ref(), guidance: guidance.as_ref() };
+        let levels = model.n_noise_levels().map(|_| Tensor::zeros([1], (Kind::Int64, device)));
+        let surroundings = Surroundings {
+            numbers: numbers.as_ref(),
+            guidance: guidance.as_ref(),
+            noise_levels: levels.as_ref(),
+        };
         let times = Tensor::zeros([1], (Kind::Float, device));
         let noise = model.denoise(&latents, &times, &prompt, &surroundings, &step);
         // Read back, so that it has run when this returns.

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::failure::{Code, Failure};
 
+const UPSCALE: &str = "StableDiffusionUpscalePipeline";
 const XL_IMG2IMG: &str = "StableDiffusionXLImg2ImgPipeline";
 const XL_INPAINT: &str = "StableDiffusionXLInpaintPipeline";
 
@@ -13,6 +14,8 @@ pub(super) enum Role {
     Paints,
     /// Fills in what a mask says.
     Fills,
+    /// Makes a picture larger, and looks at the small one all the while.
+    Enlarges,
     /// Makes a picture better, as beautiful as is wanted.
     Refines,
     /// Changes a picture as a text says, and looks at it all the while.
@@ -22,11 +25,14 @@ pub(super) enum Role {
 impl Role {
     /// By the channels of the network beside those of the latents, and by what the index says.
     pub(super) fn of(index: &Value, unet: &Value, vae: &Value) -> Self {
+        if class(index) == UPSCALE {
+            return Self::Enlarges;
+        }
         let channels = |config: &Value, name| config.get(name).and_then(Value::as_u64).unwrap_or(4);
         let latents = channels(vae, "latent_channels");
         let beside = channels(unet, "in_channels").saturating_sub(latents);
         match beside {
-            0 if wants_score(index) => Self::Refines,
+            0 if is_scored(index) => Self::Refines,
             0 => Self::Paints,
             beside if beside == latents => Self::Edits,
             _ => Self::Fills,
@@ -37,6 +43,7 @@ impl Role {
     pub(super) fn n_steps(self) -> Option<usize> {
         match self {
             Self::Edits => Some(100),
+            Self::Enlarges => Some(75),
             Self::Paints | Self::Fills | Self::Refines => None,
         }
     }
@@ -49,6 +56,9 @@ impl Role {
                 "this model only fills in pictures: ask it for image-to-image with a mask"
             }
             Self::Edits => "this model only changes pictures: ask it for image-to-image",
+            Self::Enlarges => {
+                "this model only enlarges pictures: ask it for image-super-resolution"
+            }
             Self::Refines => "this model only refines pictures: ask it for image-to-image",
         };
         Err(Failure::new(Code::TaskNotSupported, message).at("task"))
@@ -56,12 +66,12 @@ impl Role {
 }
 
 /// The class of a pipeline.
-pub(super) fn class(index: &Value) -> &str {
+fn class(index: &Value) -> &str {
     index.get("_class_name").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Whether the network is told how beautiful pictures are; only these pipelines ever tell it.
-fn wants_score(index: &Value) -> bool {
+pub(super) fn is_scored(index: &Value) -> bool {
     let may = [XL_IMG2IMG, XL_INPAINT].contains(&class(index));
     may && index.get("requires_aesthetics_score").and_then(Value::as_bool).unwrap_or(false)
 }
@@ -74,6 +84,7 @@ pub(super) fn strength(index: &Value) -> f64 {
 /// How closely the text is followed where the request does not say it.
 pub(super) fn guidance_scale(index: &Value, is_late: bool) -> f64 {
     match class(index) {
+        UPSCALE => 9.0,
         XL_INPAINT => 7.5,
         _ if is_late => 5.0,
         _ => 7.5,

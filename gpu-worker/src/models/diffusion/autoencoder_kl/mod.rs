@@ -178,6 +178,12 @@ impl AutoencoderKl {
         }
     }
 
+    /// The same for a denoiser that wants its latents at another scale.
+    pub(super) fn with_scaling_factor(mut self, scaling_factor: f64) -> Self {
+        self.config.scaling_factor = scaling_factor;
+        self
+    }
+
     /// Latents as a denoiser wants them.
     pub fn scaled(&self, latents: &Tensor) -> Tensor {
         match self.config.shift_factor {

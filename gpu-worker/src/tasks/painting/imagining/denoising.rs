@@ -66,7 +66,7 @@ impl Denoising {
         let total = self.scheduler.timesteps().len();
         let wants_preview = work.preview_every > 0 && self.next.is_multiple_of(work.preview_every);
         let preview = if wants_preview && self.next < total {
-            Some(preview(&self.scheduler.denoised(&output, index, &sample))?)
+            Some(preview_of(&self.scheduler.denoised(&output, index, &sample))?)
         } else {
             None
         };
@@ -83,7 +83,7 @@ impl Denoising {
 }
 
 /// The first of pictures that are not done, as it is.
-fn preview(clean: &Tensor) -> Result<Media, Failure> {
+fn preview_of(clean: &Tensor) -> Result<Media, Failure> {
     preview::media(&shown(&clean.select(0, 0)))
 }
 

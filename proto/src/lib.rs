@@ -9,7 +9,7 @@ tonic::include_proto!("anymodel.v1");
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// Grows with every addition to the contract; a worker says it in its status.
-pub const CONTRACT_VERSION: u32 = 4;
+pub const CONTRACT_VERSION: u32 = 5;
 
 /// Largest gRPC message either side sends or takes, in bytes. Tonic's own limit of 4 MiB is too low for embeddings.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 20;

@@ -67,9 +67,14 @@ fn media_of(input: &mut Input) -> Vec<&mut Media> {
         Input::ImageToImage(request) => request
             .inputs
             .iter_mut()
-            .flat_map(|inputs| [inputs.image.as_mut(), inputs.mask.as_mut()])
+            .flat_map(|inputs| {
+                [inputs.image.as_mut(), inputs.mask.as_mut(), inputs.control_image.as_mut()]
+            })
             .flatten()
             .collect(),
+        Input::TextToImage(request) => {
+            request.inputs.iter_mut().filter_map(|inputs| inputs.control_image.as_mut()).collect()
+        }
         Input::ImageSuperResolution(ImageSuperResolutionRequest { inputs, .. })
         | Input::ImageRestoration(ImageRestorationRequest { inputs, .. }) => {
             inputs.iter_mut().filter_map(|inputs| inputs.image.as_mut()).collect()
@@ -87,7 +92,6 @@ fn media_of(input: &mut Input) -> Vec<&mut Media> {
         | Input::TokenClassification(_)
         | Input::QuestionAnswering(_)
         | Input::FillMask(_)
-        | Input::TextToImage(_)
         | Input::UnconditionalImageGeneration(_)
         | Input::TableQuestionAnswering(_) => Vec::new(),
     }

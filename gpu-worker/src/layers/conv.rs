@@ -2,13 +2,15 @@
 
 use tch::{Kind, Tensor};
 
-use super::Step;
+use super::{Step, lora::Product};
 use crate::weights::{Weights, WeightsError};
 
 pub struct Conv2d {
     weight: Tensor,
     bias: Tensor,
-    config: Conv2dConfig,
+    product: Product,
+    /// Its place among the model's layers, by which adapters know it; `None`: they cannot add to it.
+    module: Option<usize>,
 }
 
 /// A square kernel; stride and padding are the same on both axes.
@@ -38,14 +40,19 @@ impl Conv2d {
         Ok(Self {
             weight: weights.get("weight", &[out_channels, in_channels, kernel, kernel])?,
             bias: weights.get("bias", &[out_channels])?,
-            config,
+            product: Product::Convolution(config),
+            module: weights.convolution(in_channels, out_channels, kernel),
         })
     }
 
-    /// `[batch, in_channels, height, width]` to `[batch, out_channels, height', width']`.
-    pub fn forward(&self, xs: &Tensor, _step: &Step) -> Tensor {
-        let Conv2dConfig { stride, padding, .. } = self.config;
-        xs.conv2d(&self.weight, Some(&self.bias), [stride, stride], [padding, padding], [1, 1], 1)
+    /// `[batch, in_channels, height, width]` to `[batch, out_channels, height', width']`; the first dimension is the rows
+    /// of the step where it has adapters.
+    pub fn forward(&self, xs: &Tensor, step: &Step) -> Tensor {
+        let mut ys = self.product.of(xs, &self.weight, Some(&self.bias));
+        if let (Some(adapted), Some(module)) = (&step.adapted, self.module) {
+            adapted.apply(module, self.product, xs, &mut ys);
+        }
+        ys
     }
 
     /// Of its weights, and of what it takes.

@@ -8,7 +8,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::Step;
+use super::{Step, lora::Product};
 use crate::weights::{Weights, WeightsError};
 
 /// How a weight is stored.
@@ -78,7 +78,7 @@ impl Linear {
     ) -> Result<Self, WeightsError> {
         let weight = weights.get("weight", &[out_dim, in_dim])?;
         let bias = if bias { Some(weights.get("bias", &[out_dim])?) } else { None };
-        let module = Some(weights.module(in_dim, out_dim, false));
+        let module = weights.module(in_dim, out_dim, false);
         Ok(Self { module, ..Self::new(weight, bias, Layout::OutIn) })
     }
 
@@ -89,7 +89,7 @@ impl Linear {
         out_dim: i64,
     ) -> Result<Self, WeightsError> {
         let weight = weights.get("weight", &[in_dim, out_dim])?;
-        let module = Some(weights.module(in_dim, out_dim, true));
+        let module = weights.module(in_dim, out_dim, true);
         let bias = weights.get("bias", &[out_dim])?;
         Ok(Self { module, ..Self::new(weight, Some(bias), Layout::InOut) })
     }
@@ -130,7 +130,7 @@ impl Linear {
     pub fn forward(&self, xs: &Tensor, step: &Step) -> Tensor {
         let mut ys = self.product(xs);
         if let (Some(adapted), Some(module)) = (&step.adapted, self.module) {
-            adapted.apply(module, xs, &mut ys);
+            adapted.apply(module, Product::Linear, xs, &mut ys);
         }
         ys
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use super::{adapters::AdapterFacts, facts::Facts};
 use crate::{
     failure::Failure,
     hub::{Hub, Repository},
-    tasks::adapters::FIELD,
+    tasks::adapters::{CONTROL_NET_FIELD, FIELD},
 };
 
 /// For how long an id resolves to the same facts without another look.
@@ -21,11 +22,17 @@ pub struct FactsCache {
     hub: Hub,
     models: ByName<Facts>,
     adapters: ByName<AdapterFacts>,
+    control_nets: ByName<AdapterFacts>,
 }
 
 impl FactsCache {
     pub fn new(hub: Hub) -> Self {
-        Self { hub, models: ByName::default(), adapters: ByName::default() }
+        Self {
+            hub,
+            models: ByName::default(),
+            adapters: ByName::default(),
+            control_nets: ByName::default(),
+        }
     }
 
     pub fn hub(&self) -> &Hub {
@@ -51,29 +58,47 @@ impl FactsCache {
 
     /// The facts of the adapter that a request names as `id` or `id@revision`.
     pub async fn adapter(&self, named: &str) -> Result<Arc<AdapterFacts>, Failure> {
+        let read = AdapterFacts::read;
+        self.addition(&self.adapters, named, FIELD, read).await
+    }
+
+    /// The facts of the ControlNet that a request names as `id` or `id@revision` beside its pipeline.
+    pub async fn control_net(&self, named: &str) -> Result<Arc<AdapterFacts>, Failure> {
+        let read = AdapterFacts::read_control_net;
+        self.addition(&self.control_nets, named, CONTROL_NET_FIELD, read).await
+    }
+
+    async fn addition<R>(
+        &self,
+        known: &ByName<AdapterFacts>,
+        named: &str,
+        field: &'static str,
+        read: impl FnOnce(Repository) -> R,
+    ) -> Result<Arc<AdapterFacts>, Failure>
+    where
+        R: Future<Output = Result<AdapterFacts, Failure>>,
+    {
         let name = Name::of(named, "");
         if name.id.is_empty() {
-            return Err(Failure::invalid(FIELD, "is empty"));
+            return Err(Failure::invalid(field, "is empty"));
         }
-        if let Some(facts) = self.adapters.fresh(&name) {
+        if let Some(facts) = known.fresh(&name) {
             return Ok(facts);
         }
         let repository = self.hub.resolve(&name.id, &name.revision).await;
-        let repository = repository.map_err(|error| Failure::from(error).at(FIELD))?;
-        let facts = match self.adapters.of_commit(&name, &repository, AdapterFacts::revision) {
+        let repository = repository.map_err(|error| Failure::from(error).at(field))?;
+        let facts = match known.of_commit(&name, &repository, AdapterFacts::revision) {
             Some(facts) => facts,
-            None => {
-                let read = AdapterFacts::read(repository).await;
-                Arc::new(read.map_err(|failure| failure.at(FIELD))?)
-            }
+            None => Arc::new(read(repository).await.map_err(|failure| failure.at(field))?),
         };
-        Ok(self.adapters.keep(name, facts))
+        Ok(known.keep(name, facts))
     }
 
     /// Forgets what no request has named for a moment: facts hold tokenizers.
     pub fn forget_unused(&self) {
         self.models.forget_unused();
         self.adapters.forget_unused();
+        self.control_nets.forget_unused();
     }
 }
 

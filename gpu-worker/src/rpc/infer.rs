@@ -84,6 +84,13 @@ pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEve
             let comes = shared.residencies.unless_draining(lease.adapter(&facts));
             call.adapter = Some(within(deadline, comes).await?);
         }
+        if let Some(facts) = call.control_net_facts.clone() {
+            let comes = shared.residencies.unless_draining(lease.adapter(&facts));
+            let used = within(deadline, comes).await?;
+            if let Some(tasks::Work::Paint(paint)) = &mut call.work {
+                paint.control_net = Some(used);
+            }
+        }
         let residency = lease.residency().unwrap_or_default();
         let mut inbox = call.submit(&lane, &shared)?;
         let mut has_started = false;
@@ -139,6 +146,8 @@ struct Call {
     task: &'static tasks::Task,
     wanted: Wanted,
     adapter_facts: Option<Arc<AdapterFacts>>,
+    /// Of a ControlNet beside the pipeline.
+    control_net_facts: Option<Arc<AdapterFacts>>,
     /// The right to it, until the lane has it.
     adapter: Option<AdapterUse>,
     work: Option<tasks::Work>,
@@ -182,6 +191,10 @@ impl Call {
             Some(named) => Some(shared.residencies.facts().adapter(named).await?),
             None => None,
         };
+        let control_net_facts = match request.input.as_ref().and_then(adapters::control_net_asked) {
+            Some(named) => Some(shared.residencies.facts().control_net(named).await?),
+            None => None,
+        };
         let dtype =
             (!request.dtype.is_empty()).then(|| precision::parse(&request.dtype)).transpose()?;
         let wanted = Wanted {
@@ -203,6 +216,7 @@ impl Call {
             task,
             wanted,
             adapter_facts,
+            control_net_facts,
             adapter: None,
             work: Some(work),
             finish: Some(finish),
@@ -328,6 +342,11 @@ impl Call {
             adapter: self.adapter_facts.as_ref().map(|facts| facts.id().to_owned()),
             adapter_revision: self.adapter_facts.as_ref().map(|facts| facts.revision().to_owned()),
             runtime_ms_worker: ms(self.arrived.elapsed()),
+            controlnet: self.control_net_facts.as_ref().map(|facts| facts.id().to_owned()),
+            controlnet_revision: self
+                .control_net_facts
+                .as_ref()
+                .map(|facts| facts.revision().to_owned()),
         }
     }
 }

@@ -10,18 +10,23 @@ use crate::failure::{Code, Failure};
 
 /// Puts the bytes of blobs where the request names them.
 pub fn resolve(request: &mut InferRequest, shared: &Shared) -> Result<(), Failure> {
-    let media: [Option<&mut Media>; 2] = match &mut request.input {
+    let media: [Option<&mut Media>; 3] = match &mut request.input {
         Some(Input::ImageClassification(request)) => {
-            [request.inputs.as_mut().and_then(|inputs| inputs.image.as_mut()), None]
+            [request.inputs.as_mut().and_then(|inputs| inputs.image.as_mut()), None, None]
         }
         Some(Input::ImageToImage(request)) => match &mut request.inputs {
-            Some(inputs) => [inputs.image.as_mut(), inputs.mask.as_mut()],
-            None => [None, None],
+            Some(inputs) => {
+                [inputs.image.as_mut(), inputs.mask.as_mut(), inputs.control_image.as_mut()]
+            }
+            None => [None, None, None],
         },
+        Some(Input::TextToImage(request)) => {
+            [request.inputs.as_mut().and_then(|inputs| inputs.control_image.as_mut()), None, None]
+        }
         Some(
             Input::ImageSuperResolution(ImageSuperResolutionRequest { inputs, .. })
             | Input::ImageRestoration(ImageRestorationRequest { inputs, .. }),
-        ) => [inputs.as_mut().and_then(|inputs| inputs.image.as_mut()), None],
+        ) => [inputs.as_mut().and_then(|inputs| inputs.image.as_mut()), None, None],
         Some(
             Input::TextGeneration(_)
             | Input::FeatureExtraction(_)
@@ -36,11 +41,10 @@ pub fn resolve(request: &mut InferRequest, shared: &Shared) -> Result<(), Failur
             | Input::TokenClassification(_)
             | Input::QuestionAnswering(_)
             | Input::FillMask(_)
-            | Input::TextToImage(_)
             | Input::UnconditionalImageGeneration(_)
             | Input::TableQuestionAnswering(_),
         )
-        | None => [None, None],
+        | None => [None, None, None],
     };
     for media in media.into_iter().flatten() {
         let Some(Content::BlobId(id)) = &media.content else { continue };

@@ -9,10 +9,8 @@ use super::{Job, JobCount};
 use crate::{
     failure::{Code, Failure},
     layers::Adapter,
-    weights::{
-        Checkpoint,
-        peft::{PeftError, Plan},
-    },
+    models::diffusion::ControlNet,
+    weights::{AdapterPlan, Checkpoint, peft::PeftError},
 };
 
 /// Names one commit of one adapter. What a model makes with one adapter is of no use with another: whoever keeps it for
@@ -35,18 +33,33 @@ pub struct AdapterUse {
 /// What a row of a step has.
 pub type RowAdapter = Option<Rc<Adapter>>;
 
-/// The adapters that a lane has; its pipelines share them.
+/// The adapters that a lane has, and the ControlNets beside its model; its pipelines share them.
 #[derive(Clone, Default)]
-pub struct Adapters(Rc<RefCell<HashMap<AdapterKey, Rc<Adapter>>>>);
+pub struct Adapters(Rc<RefCell<HashMap<AdapterKey, Adopted>>>);
+
+/// What was brought to a lane beside its model.
+enum Adopted {
+    Adapter(Rc<Adapter>),
+    ControlNet(Rc<ControlNet>),
+}
 
 impl Adapters {
     /// The adapter of the job's rows. It is there, since [`super::Pipelines::admit`] takes no job without its adapter and
     /// none is dropped while a job has it.
     pub fn of(&self, job: &Job) -> RowAdapter {
         let used = job.adapter.as_ref()?;
-        Some(Rc::clone(
-            self.0.borrow().get(&used.key).expect("a job's adapter stays while it runs"),
-        ))
+        match self.0.borrow().get(&used.key) {
+            Some(Adopted::Adapter(adapter)) => Some(Rc::clone(adapter)),
+            _ => panic!("a job's adapter stays while it runs"),
+        }
+    }
+
+    /// The ControlNet of that name, if the lane has it.
+    pub fn control_net(&self, key: &AdapterKey) -> Option<Rc<ControlNet>> {
+        match self.0.borrow().get(key)? {
+            Adopted::ControlNet(network) => Some(Rc::clone(network)),
+            Adopted::Adapter(_) => None,
+        }
     }
 
     /// Whether the lane has what the job needs.
@@ -65,18 +78,46 @@ impl Adapters {
         checkpoint: &Checkpoint,
         device: Device,
     ) -> Result<(), Failure> {
-        let parts = fetched.plan.parts(fetched.tensors, checkpoint)?;
-        let moved = parts.into_iter().map(|(module, part)| (module, part.to_device(device)));
-        let adapter = Rc::new(Adapter::new(moved.collect()));
-        self.0.borrow_mut().insert(fetched.key, adapter);
+        let FetchedAdapter { key, addition, tensors } = fetched;
+        let adopted = match addition {
+            Addition::Layers(plan) => {
+                let parts = plan.parts(tensors, checkpoint)?.into_iter();
+                let moved = parts.map(|(module, part)| (module, part.to_device(device)));
+                Adopted::Adapter(Rc::new(Adapter::new(moved.collect())))
+            }
+            Addition::ControlNet(config) => {
+                let moved =
+                    tensors.into_iter().map(|(name, tensor)| (name, tensor.to_device(device)));
+                let checkpoint = Checkpoint::from_tensors(moved.collect());
+                let network = ControlNet::load(&config, &checkpoint.root())?;
+                let unused = checkpoint.finish()?;
+                if !unused.0.is_empty() {
+                    tracing::info!(
+                        count = unused.0.len(),
+                        "tensors of a ControlNet that nobody asked for"
+                    );
+                }
+                Adopted::ControlNet(Rc::new(network))
+            }
+        };
+        self.0.borrow_mut().insert(key, adopted);
         Ok(())
     }
 }
 
-/// An adapter that was read, on its way to a lane.
+/// What is brought to a lane beside its model.
+#[derive(Clone)]
+pub enum Addition {
+    /// Something for the model's layers.
+    Layers(Arc<AdapterPlan>),
+    /// A network of its own, by the text of its `config.json`.
+    ControlNet(Arc<str>),
+}
+
+/// An adapter or a ControlNet that was read, on its way to a lane.
 pub struct FetchedAdapter {
     pub key: AdapterKey,
-    pub plan: Arc<Plan>,
+    pub addition: Addition,
     /// On the CPU, of the model's kind; nobody else has them.
     pub tensors: HashMap<String, Tensor>,
 }
@@ -85,13 +126,18 @@ impl From<PeftError> for Failure {
     fn from(error: PeftError) -> Self {
         tracing::warn!(error = ?error, "an adapter cannot be used");
         let code = match &error {
-            PeftError::Unsupported { .. } | PeftError::Tensor { .. } | PeftError::Fixed { .. } => {
-                Code::FormatNotSupported
+            PeftError::Unsupported { .. }
+            | PeftError::Tensor { .. }
+            | PeftError::File { .. }
+            | PeftError::Fixed { .. } => Code::FormatNotSupported,
+            PeftError::NoModule { .. } | PeftError::NoLayer { .. } | PeftError::Shape { .. } => {
+                Code::InvalidRequest
             }
-            PeftError::NoModule { .. } | PeftError::Shape { .. } => Code::InvalidRequest,
             PeftError::Json(_)
             | PeftError::Invalid { .. }
             | PeftError::Half { .. }
+            | PeftError::Alone { .. }
+            | PeftError::Twice { .. }
             | PeftError::NotTargeted { .. }
             | PeftError::Empty
             | PeftError::Rank { .. } => Code::CorruptCheckpoint,
@@ -103,6 +149,18 @@ impl From<PeftError> for Failure {
 
 /// Where a request names its adapter.
 pub const FIELD: &str = "options.adapter";
+
+/// Where a request names a ControlNet beside its pipeline.
+pub const CONTROL_NET_FIELD: &str = "options.controlnet";
+
+/// The ControlNet that a request asks for beside its pipeline.
+pub fn control_net_asked(input: &Input) -> Option<&str> {
+    match input {
+        Input::TextToImage(request) => request.options.as_ref()?.controlnet.as_deref(),
+        Input::ImageToImage(request) => request.options.as_ref()?.controlnet.as_deref(),
+        _ => None,
+    }
+}
 
 /// The adapter that a request asks for.
 pub fn asked(input: &Input) -> Option<&str> {
@@ -122,10 +180,10 @@ pub fn asked(input: &Input) -> Option<&str> {
         Input::TableQuestionAnswering(request) => request.options.as_ref()?.adapter.as_deref(),
         Input::FillMask(request) => request.options.as_ref()?.adapter.as_deref(),
         Input::ImageClassification(request) => request.options.as_ref()?.adapter.as_deref(),
-        // Pipelines take none yet: their options have no such field.
-        Input::TextToImage(_)
-        | Input::ImageToImage(_)
-        | Input::UnconditionalImageGeneration(_)
+        Input::TextToImage(request) => request.options.as_ref()?.adapter.as_deref(),
+        Input::ImageToImage(request) => request.options.as_ref()?.adapter.as_deref(),
+        // Their options have no such field.
+        Input::UnconditionalImageGeneration(_)
         | Input::ImageSuperResolution(_)
         | Input::ImageRestoration(_) => None,
     }

@@ -15,6 +15,7 @@ use super::{
     counters::Counters,
     enhancing::Tiling,
     outbox::{Outbox, Outgoing},
+    painting::ControlPicture,
 };
 use crate::{
     failure::Failure,
@@ -226,8 +227,14 @@ pub struct Paint {
     pub preview_every: usize,
     /// `None`: noise becomes a picture, and nothing else.
     pub given: Option<Given>,
+    /// What is painted after, where there is a ControlNet.
+    pub control: Option<ControlPicture>,
+    /// The right to a ControlNet in place of the pipeline's own.
+    pub control_net: Option<AdapterUse>,
     /// Prepares pictures for the safety checker, where the repository has one.
     pub for_checker: Option<Arc<ImageProcessor>>,
+    /// How much there is of the job's adapter, if it has one.
+    pub adapter_scale: f64,
 }
 
 /// Make pictures out of noise, in view of nothing.

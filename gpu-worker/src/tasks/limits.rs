@@ -196,7 +196,10 @@ mod tests {
             schedule: Request::of(steps),
             preview_every: 0,
             given: None,
+            control: None,
+            control_net: None,
             for_checker: None,
+            adapter_scale: 1.0,
         }
     }
 

@@ -42,7 +42,7 @@ use std::{sync::Arc, time::Instant};
 use proto::{InferRequest, infer_result::Output};
 
 pub use self::{
-    adapters::{AdapterKey, AdapterUse, Adapters, FetchedAdapter, RowAdapter},
+    adapters::{AdapterKey, AdapterUse, Adapters, Addition, FetchedAdapter, RowAdapter},
     counters::{AGE_BOUNDS, BATCH_BOUNDS, CANCEL_BOUNDS, Cancels, Counters},
     files::Files,
     job::{

@@ -52,7 +52,7 @@ impl Pipelines {
                 Box::new(pipeline.with_adapters(shared))
             }
             Model::ImageGenerator(model) => {
-                Box::new(painting::PaintingPipeline::new(model, device, decoding_bytes))
+                Box::new(painting::PaintingPipeline::new(model, device, decoding_bytes, shared))
             }
             Model::UnconditionalGenerator(model) => {
                 Box::new(painting::ImaginingPipeline::new(model, device))

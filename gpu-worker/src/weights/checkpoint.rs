@@ -30,18 +30,20 @@ pub struct Checkpoint {
     pub(super) missing: RefCell<BTreeSet<String>>,
     mapped_bytes: u64,
     regions: Vec<Arc<Region>>,
-    /// The linear layers that were loaded, in this order.
+    /// The layers that were loaded and take adapters, in this order.
     pub(super) modules: RefCell<Vec<Module>>,
     renames: Vec<Rename>,
 }
 
-/// A linear layer of a model, to which an adapter can add.
+/// A linear layer or a convolution of a model, to which an adapter can add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
     /// As the checkpoint names it, old spellings replaced.
     pub name: String,
     pub in_dim: i64,
     pub out_dim: i64,
+    /// Side of a convolution's kernel; `None` for a linear layer.
+    pub kernel: Option<i64>,
     /// Its weight is stored as `[in, out]`.
     pub is_transposed: bool,
     /// What it makes of parts of the model was computed while loading: an adapter would come too late.
@@ -154,7 +156,7 @@ impl Checkpoint {
         &self.renames
     }
 
-    /// The linear layers that were loaded; their places in this list are those that [`Weights::module`] answered.
+    /// The layers that were loaded and take adapters; their places in this list are those that [`Weights::module`] answered.
     pub fn modules(&self) -> Vec<Module> {
         self.modules.borrow().clone()
     }

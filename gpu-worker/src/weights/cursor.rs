@@ -17,11 +17,13 @@ pub struct Weights<'a> {
     prefix: String,
     /// Half types become float32.
     widens: bool,
+    /// Whether what is loaded from here takes adapters.
+    is_adapted: bool,
 }
 
 impl<'a> Weights<'a> {
     pub(super) fn new(checkpoint: &'a Checkpoint) -> Self {
-        Self { checkpoint, prefix: String::new(), widens: false }
+        Self { checkpoint, prefix: String::new(), widens: false, is_adapted: true }
     }
 
     /// One level down; `name` may hold several (`"encoder.layer"`), and an empty one stays here.
@@ -29,13 +31,19 @@ impl<'a> Weights<'a> {
         let name = name.to_string();
         let prefix =
             if name.is_empty() { self.prefix.clone() } else { format!("{}{name}.", self.prefix) };
-        Self { checkpoint: self.checkpoint, prefix, widens: self.widens }
+        Self { prefix, ..*self }
     }
 
     /// The same place, whose tensors of half types are handed out as float32. Those that were loaded so (see
     /// [`super::Part::in_float32`]) share their storage, others are converted.
     pub fn in_float32(&self) -> Self {
         Self { widens: true, ..self.clone() }
+    }
+
+    /// The same place; adapters find nothing of what is loaded from it, because its steps know none.
+    #[must_use]
+    pub fn without_adapters(self) -> Self {
+        Self { is_adapted: false, ..self }
     }
 
     /// The tensor of that name, which must have that shape. It shares its storage with every other one of the same name.
@@ -77,16 +85,34 @@ impl<'a> Weights<'a> {
         self.checkpoint.tensors.get(&self.full(name)).map(Tensor::size)
     }
 
-    /// Notes that a linear layer is loaded from here; its place among all of them.
-    pub fn module(&self, in_dim: i64, out_dim: i64, is_transposed: bool) -> usize {
+    /// Notes that a linear layer is loaded from here; its place among all that adapters can add to, if it is one.
+    pub fn module(&self, in_dim: i64, out_dim: i64, is_transposed: bool) -> Option<usize> {
+        self.register(in_dim, out_dim, None, is_transposed)
+    }
+
+    /// As [`Self::module`], of a convolution with a square kernel.
+    pub fn convolution(&self, in_dim: i64, out_dim: i64, kernel: i64) -> Option<usize> {
+        self.register(in_dim, out_dim, Some(kernel), false)
+    }
+
+    fn register(
+        &self,
+        in_dim: i64,
+        out_dim: i64,
+        kernel: Option<i64>,
+        is_transposed: bool,
+    ) -> Option<usize> {
+        if !self.is_adapted {
+            return None;
+        }
         let mut modules = self.checkpoint.modules.borrow_mut();
         let name = self.prefix.trim_end_matches('.');
         if let Some(known) = modules.iter().position(|module| module.name == name) {
-            return known;
+            return Some(known);
         }
         let name = name.to_owned();
-        modules.push(Module { name, in_dim, out_dim, is_transposed, is_fixed: false });
-        modules.len() - 1
+        modules.push(Module { name, in_dim, out_dim, kernel, is_transposed, is_fixed: false });
+        Some(modules.len() - 1)
     }
 
     /// Notes that an adapter cannot add to the linear layer that is loaded from here.

@@ -3,6 +3,7 @@
 //! [`Checkpoint::open`] brings every tensor to the wanted device and kind. A model reads them through [`Weights`], whose paths
 //! equal the checkpoint's names; afterwards [`Checkpoint::finish`] lists every name that was missing and every one nobody asked for.
 
+mod adapter_plan;
 mod arena;
 mod checkpoint;
 mod cursor;
@@ -10,6 +11,7 @@ mod error;
 pub mod header;
 pub mod index;
 mod load;
+pub mod lora_file;
 pub mod peft;
 pub mod pickle;
 mod rename;
@@ -17,6 +19,7 @@ mod source;
 mod torch_file;
 
 pub use self::{
+    adapter_plan::AdapterPlan,
     checkpoint::{Checkpoint, Module, Unused},
     cursor::Weights,
     error::WeightsError,

@@ -14,7 +14,10 @@ use gpu_worker::{
 };
 use tch::{Device, Kind, Tensor};
 
-use crate::fixture::{Fixture, assert_within, difference};
+use crate::{
+    control_net,
+    fixture::{Fixture, assert_within, difference},
+};
 
 /// Deep networks of convolutions add up more rounding than others.
 pub const TOLERANCE: f64 = 5e-5;
@@ -109,6 +112,11 @@ pub fn every_network(mut found: impl FnMut(&str, &str, f64)) {
         let (sample, times) = (fixture.expected("sample"), fixture.expected("times"));
         let answer = unet_2d(&fixture).forward(sample, times, fixture.find("class"), &step);
         compare("denoiser", name, &[(answer, fixture.expected("answer"))]);
+    }
+    for name in control_net::CONTROL_NETS {
+        let answers = control_net::answers(&fixture(name), 0);
+        let answers: Vec<_> = answers.iter().map(|(a, b)| (a.shallow_clone(), b)).collect();
+        compare("ControlNet", name, &answers);
     }
     for name in AUTOENCODERS {
         let fixture = fixture(name);

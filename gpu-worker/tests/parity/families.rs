@@ -88,7 +88,7 @@ fn what_a_family_has_no_use_for_is_refused_by_its_field() {
 fn a_picture_larger_than_a_model_has_places_for_is_refused() {
     let repository = Repository::open("pipeline-sd3");
     let picture = Picture { width: 52, height: 16, rgb: vec![0; 52 * 16 * 3] };
-    let brought = Brought { picture: Some(picture), mask: None };
+    let brought = Brought { picture: Some(picture), ..Brought::default() };
     let refused = repository.prepare_with(&json!({"text": "a circle"}), &brought);
     let Err(failure) = refused else { panic!("it was not refused") };
     assert_eq!(failure.field, "inputs.image_base64");

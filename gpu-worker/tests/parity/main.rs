@@ -6,8 +6,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod asking;
 mod beams;
 mod causal;
+mod control_net;
 mod diffusion;
 mod encoder;
 mod enhancer;
@@ -20,6 +22,7 @@ mod image;
 mod imagining;
 mod lora;
 mod painting;
+mod picture_lora;
 mod pipeline;
 mod prefixes;
 mod schedulers;

@@ -15,6 +15,8 @@ use crate::pipeline::{Asked, Brought, Case, Repository, paint, step};
 
 const PIPELINES: &[&str] = &[
     "pipeline-checked",
+    "pipeline-control",
+    "pipeline-control-pooled",
     "pipeline-flux",
     "pipeline-inpaint",
     "pipeline-pix2pix",
@@ -218,7 +220,7 @@ fn what_cannot_be_begun_with_is_refused_by_its_field() {
         (&refines, &text, None, None, Code::TaskNotSupported, "task"),
         (&fills, &text, None, None, Code::TaskNotSupported, "task"),
     ] {
-        let brought = Brought { picture, mask };
+        let brought = Brought { picture, mask, control: None };
         let Err(failure) = repository.prepare_with(request, &brought) else { panic!("{field}") };
         assert_eq!((failure.code, failure.field.as_str()), (code, field), "{failure}");
     }
@@ -276,11 +278,11 @@ fn what_cannot_be_enlarged_is_refused_by_its_field() {
         (json!({"guidance_scale": -1.0}), picture(), "options.guidance_scale"),
         (json!({}), None, "inputs.image_base64"),
     ] {
-        let brought = Brought { picture, mask: None };
+        let brought = Brought { picture, ..Brought::default() };
         let Err(failure) = enlarges.prepare_with(&request, &brought) else { panic!("{field}") };
         assert_eq!((failure.code, failure.field.as_str()), (Code::InvalidRequest, field));
     }
-    let usual = Brought { picture: picture(), mask: None };
+    let usual = Brought { picture: picture(), ..Brought::default() };
     assert!(enlarges.prepare_with(&json!({"scale": 4}), &usual).is_ok());
 }
 

@@ -4,30 +4,25 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicUsize},
-    time::Instant,
 };
 
 use gpu_worker::{
     failure::Failure,
-    media::{self, Limits, OutputFormat, Picture},
-    models,
-    tasks::{
-        self, Bounds, Counters, Event, Files, Finish, Job, JobCount, Pipelines, Prepared, Work,
-        outbox::{Inbox, outbox},
-    },
+    media::{self, OutputFormat, Picture},
+    models::{self, Model},
+    tasks::{self, Bounds, Files, Pipelines, Prepared},
     weights::Checkpoint,
 };
 use proto::{
     ImageEnhancementInputs, ImageEnhancementOptions, ImageSuperResolutionRequest,
     ImageToImageInputs, ImageToImageOptions, ImageToImageRequest, InferRequest, Media,
-    ProgressEvent, TextToImageInputs, TextToImageOptions, TextToImageRequest,
-    UnconditionalImageGenerationOptions, UnconditionalImageGenerationRequest, infer_request::Input,
-    infer_result::Output, media::Content,
+    TextToImageInputs, TextToImageOptions, TextToImageRequest, UnconditionalImageGenerationOptions,
+    UnconditionalImageGenerationRequest, infer_request::Input, media::Content,
 };
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
+pub use crate::asking::{Asked, paint, step};
 use crate::hashed_weights;
 
 pub struct Repository {
@@ -97,14 +92,20 @@ impl Repository {
 
     /// Those in which decoding one picture may take so many bytes.
     pub fn pipelines_with(&self, decoding_bytes: u64) -> Pipelines {
+        let (model, checkpoint) = self.model();
+        let bounds = Bounds { cache_bytes: 0, decoding_bytes };
+        Pipelines::new(model, checkpoint, Device::Cpu, bounds)
+    }
+
+    /// The model, and the checkpoint that it was loaded with.
+    pub fn model(&self) -> (Model, Checkpoint) {
         let architecture = models::find(self.class()).unwrap();
         let mut checkpoint = self.checkpoint();
         checkpoint.rename(architecture.renames);
         let config = self.config().to_string();
         let model = architecture.load(&config, architecture.kinds[0], &checkpoint.root()).unwrap();
         assert_eq!(checkpoint.finish().unwrap().0, Vec::<String>::new());
-        let bounds = Bounds { cache_bytes: 0, decoding_bytes };
-        Pipelines::new(model, checkpoint, Device::Cpu, bounds)
+        (model, checkpoint)
     }
 
     /// The small files, those of the tokenizers included.
@@ -139,7 +140,8 @@ impl Repository {
         let count = |name: &str| number(name).map(|number| u32::try_from(number).unwrap());
         let real = |name: &str| request.get(name).and_then(Value::as_f64);
         let text = |name: &str| request.get(name).map(|text| text.as_str().unwrap().to_owned());
-        let truncate = request.get("truncate").and_then(Value::as_bool);
+        let [truncate, guess_mode] =
+            ["truncate", "guess_mode"].map(|name| request.get(name).and_then(Value::as_bool));
         let (task, input) = if ["DDIMPipeline", "DDPMPipeline"].contains(&self.class()) {
             let options = UnconditionalImageGenerationOptions {
                 num_inference_steps: count("num_inference_steps"),
@@ -180,6 +182,7 @@ impl Repository {
                 text: text("text"),
                 negative_prompt: text("negative_prompt"),
                 mask: brought.mask.as_ref().map(file),
+                control_image: brought.control.as_ref().map(file),
             };
             let options = ImageToImageOptions {
                 num_inference_steps: count("num_inference_steps"),
@@ -194,13 +197,22 @@ impl Repository {
                 truncate,
                 max_sequence_length: count("max_sequence_length"),
                 true_cfg_scale: real("true_cfg_scale"),
+                adapter: text("adapter"),
+                adapter_scale: real("adapter_scale"),
+                controlnet_conditioning_scale: real("controlnet_conditioning_scale"),
+                control_guidance_start: real("control_guidance_start"),
+                control_guidance_end: real("control_guidance_end"),
+                guess_mode,
                 ..ImageToImageOptions::default()
             };
             let asked = ImageToImageRequest { inputs: Some(inputs), options: Some(options) };
             ("image-to-image", Input::ImageToImage(asked))
         } else {
-            let inputs =
-                TextToImageInputs { text: text("text"), negative_prompt: text("negative_prompt") };
+            let inputs = TextToImageInputs {
+                text: text("text"),
+                negative_prompt: text("negative_prompt"),
+                control_image: brought.control.as_ref().map(file),
+            };
             let options = TextToImageOptions {
                 num_inference_steps: count("num_inference_steps"),
                 guidance_scale: real("guidance_scale"),
@@ -215,6 +227,12 @@ impl Repository {
                 truncate,
                 max_sequence_length: count("max_sequence_length"),
                 true_cfg_scale: real("true_cfg_scale"),
+                adapter: text("adapter"),
+                adapter_scale: real("adapter_scale"),
+                controlnet_conditioning_scale: real("controlnet_conditioning_scale"),
+                control_guidance_start: real("control_guidance_start"),
+                control_guidance_end: real("control_guidance_end"),
+                guess_mode,
                 ..TextToImageOptions::default()
             };
             let asked = TextToImageRequest { inputs: Some(inputs), options: Some(options) };
@@ -240,20 +258,7 @@ impl Repository {
     }
 
     pub fn cases(&self) -> Vec<Case> {
-        let cases: Vec<Value> =
-            serde_json::from_str(&text(&self.folder.join("cases.json"))).unwrap();
-        let expected = Tensor::read_safetensors(self.folder.join("expected.safetensors")).unwrap();
-        let tensors: HashMap<String, Tensor> = expected.into_iter().collect();
-        let brought = |name: &str, case: usize| {
-            let tensor = tensors.get(&format!("{name} {case}"))?;
-            pictures(&tensor.unsqueeze(0)).pop()
-        };
-        let cases = cases.into_iter().enumerate().map(|(case, request)| Case {
-            request,
-            brought: Brought { picture: brought("image", case), mask: brought("mask", case) },
-            expected: pictures(&tensors[&case.to_string()]),
-        });
-        cases.collect()
+        cases(&self.folder)
     }
 }
 
@@ -263,6 +268,27 @@ fn tokenizer(of: &Value) -> (&'static str, [&'static str; 3]) {
         Some("T5Tokenizer") => ("t5", ["config.json", "spiece.model", "tokenizer_config.json"]),
         _ => ("clip", ["merges.txt", "tokenizer_config.json", "vocab.json"]),
     }
+}
+
+/// What the reference made of requests, and was given with them.
+pub fn cases(folder: &Path) -> Vec<Case> {
+    let cases: Vec<Value> = serde_json::from_str(&text(&folder.join("cases.json"))).unwrap();
+    let expected = Tensor::read_safetensors(folder.join("expected.safetensors")).unwrap();
+    let tensors: HashMap<String, Tensor> = expected.into_iter().collect();
+    let brought = |name: &str, case: usize| {
+        let tensor = tensors.get(&format!("{name} {case}"))?;
+        pictures(&tensor.unsqueeze(0)).pop()
+    };
+    let cases = cases.into_iter().enumerate().map(|(case, request)| Case {
+        request,
+        brought: Brought {
+            picture: brought("image", case),
+            mask: brought("mask", case),
+            control: brought("control", case),
+        },
+        expected: pictures(&tensors[&case.to_string()]),
+    });
+    cases.collect()
 }
 
 /// A request and the pictures that the reference made of it.
@@ -277,6 +303,8 @@ pub struct Case {
 pub struct Brought {
     pub picture: Option<Picture>,
     pub mask: Option<Picture>,
+    /// What is painted after.
+    pub control: Option<Picture>,
 }
 
 fn file(picture: &Picture) -> Media {
@@ -284,7 +312,7 @@ fn file(picture: &Picture) -> Media {
     Media { content: Some(Content::Inline(bytes)), mime_type: String::new() }
 }
 
-fn fixtures() -> PathBuf {
+pub fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
@@ -301,85 +329,4 @@ fn pictures(bytes: &Tensor) -> Vec<Picture> {
             rgb: Vec::try_from(bytes.select(0, at).flatten(0, -1)).unwrap(),
         })
         .collect()
-}
-
-/// A request on its way.
-pub struct Asked {
-    inbox: Inbox<Event>,
-    finish: Option<Finish>,
-    pub progress: Vec<ProgressEvent>,
-    pub verdicts: Vec<Option<bool>>,
-}
-
-impl Asked {
-    pub fn of(pipelines: &mut Pipelines, prepared: Prepared, tenant: &str) -> Self {
-        let (outbox, inbox) = outbox(1 << 20);
-        let now = Instant::now();
-        assert!(matches!(prepared.work, Work::Paint(_) | Work::Imagine(_)));
-        pipelines.admit(Job {
-            adapter: None,
-            work: Some(prepared.work),
-            tenant: tenant.into(),
-            outbox,
-            priority: 0,
-            arrived: now,
-            submitted: now,
-            deadline: None,
-            count: JobCount::new(&Arc::new(AtomicUsize::new(0))),
-            span: tracing::Span::none(),
-            counters: Arc::new(Counters::default()),
-            late_steps: 0,
-            has_ended: false,
-        });
-        Self { inbox, finish: Some(prepared.finish), progress: Vec::new(), verdicts: Vec::new() }
-    }
-
-    /// Reads to the end.
-    pub fn answer(&mut self) -> Result<(Vec<Picture>, Vec<String>), Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let made = runtime.block_on(async {
-            while let Some(event) = self.inbox.next().await {
-                match event {
-                    Event::Progress(progress) => self.progress.push(progress),
-                    Event::Made(made, _) => return Ok(made),
-                    Event::Failed(failure) => return Err(failure),
-                    _ => {}
-                }
-            }
-            panic!("the pipeline said nothing");
-        })?;
-        let Output::Images(output) = self.finish.take().unwrap()(made)? else {
-            panic!("the output is another task's");
-        };
-        self.verdicts = output.images.iter().map(|image| image.is_refused).collect();
-        let picture = |image: proto::MadeImage| {
-            let Some(Content::Inline(bytes)) = image.image.unwrap().content else {
-                panic!("a picture without its bytes")
-            };
-            let picture = media::decode(&bytes, &Limits::default()).unwrap();
-            assert_eq!((picture.width, picture.height), (image.width, image.height));
-            picture
-        };
-        Ok((output.images.into_iter().map(picture).collect(), output.notices))
-    }
-}
-
-pub fn step(pipelines: &mut Pipelines) -> bool {
-    let mut has_stepped = false;
-    for pipeline in pipelines.iter_mut() {
-        if pipeline.prepare_step(Instant::now()).is_some() {
-            pipeline.step();
-            has_stepped = true;
-        }
-    }
-    has_stepped
-}
-
-pub fn paint(repository: &Repository, request: &Value, brought: &Brought) -> (Vec<Picture>, Asked) {
-    let mut pipelines = repository.pipelines();
-    let prepared = repository.prepare_with(request, brought).unwrap();
-    let mut asked = Asked::of(&mut pipelines, prepared, "");
-    while step(&mut pipelines) {}
-    let (pictures, _) = asked.answer().unwrap();
-    (pictures, asked)
 }

@@ -39,7 +39,7 @@ async fn text(system: &System, adapter: Option<&str>) -> String {
 }
 
 /// The adapters beside the model, once they are as many as expected.
-async fn resident(system: &System, count: usize) -> Vec<String> {
+pub async fn resident(system: &System, count: usize) -> Vec<String> {
     let adapters = |model: &Value| model["adapters"].as_array().cloned().unwrap_or_default();
     let holds = |models: &[Value]| models.iter().any(|model| adapters(model).len() == count);
     let models = system.api().until_models("the adapters", holds).await;

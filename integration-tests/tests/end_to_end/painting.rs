@@ -16,8 +16,10 @@ use crate::harness::{
     zoo::list,
 };
 
-const PIPELINES: [&str; 13] = [
+const PIPELINES: [&str; 15] = [
     "pipeline-checked",
+    "pipeline-control",
+    "pipeline-control-pooled",
     "pipeline-flux",
     "pipeline-inpaint",
     "pipeline-pix2pix",
@@ -32,7 +34,7 @@ const PIPELINES: [&str; 13] = [
     "pipeline-xl-inpaint",
 ];
 
-async fn painters(names: &[&str]) -> (System, TempDir) {
+pub async fn painters(names: &[&str]) -> (System, TempDir) {
     let hub = tempfile::tempdir().expect("a folder");
     for name in names {
         painters::write(hub.path(), name);
@@ -41,7 +43,7 @@ async fn painters(names: &[&str]) -> (System, TempDir) {
 }
 
 /// A case as a request of the API.
-fn request(name: &str, case: &Value) -> Value {
+pub fn request(name: &str, case: &Value) -> Value {
     let mut options = case.clone();
     let mut inputs = json!({});
     for field in ["text", "negative_prompt"] {
@@ -56,17 +58,21 @@ fn request(name: &str, case: &Value) -> Value {
 }
 
 /// A case with the pictures that it brings.
-fn request_of(name: &str, case: &Case) -> Value {
-    let Some(image) = &case.image else { return request(name, &case.request) };
+pub fn request_of(name: &str, case: &Case) -> Value {
     let mut options = case.request.clone();
     let fields = options.as_object_mut().expect("an object");
-    let size = fields.remove("image").expect("a size");
-    fields.remove("mask");
+    let [size, _, control_size] =
+        ["image", "mask", "control"].map(|name| fields.remove(name).unwrap_or_default());
     let mut request = request(name, &options);
-    request["task"] = json!("image-to-image");
-    request["inputs"]["image_base64"] = data_uri(image, &size);
+    if let Some(image) = &case.image {
+        request["task"] = json!("image-to-image");
+        request["inputs"]["image_base64"] = data_uri(image, &size);
+    }
     if let Some(mask) = &case.mask {
         request["inputs"]["mask_base64"] = data_uri(mask, &size);
+    }
+    if let Some(control) = &case.control {
+        request["inputs"]["control_image_base64"] = data_uri(control, &control_size);
     }
     request
 }

@@ -9,7 +9,7 @@ import { Field } from "@/components/field";
 import { fieldError } from "@/inference/fields";
 import { OptionFields } from "@/inference/option-fields";
 import { readOptions, type OptionTexts } from "@/inference/options";
-import { readPicture, type Picture } from "@/inference/picture";
+import type { Picture } from "@/inference/picture";
 import { PictureInput } from "@/inference/picture-input";
 import { RequestLine } from "@/inference/request-line";
 import { RunControls } from "@/inference/run-controls";
@@ -18,12 +18,14 @@ import { useRun } from "@/inference/use-run";
 
 import { IMAGE_TO_IMAGE } from "./options";
 import { PaintingCards } from "./painting-cards";
+import { PictureFile } from "./picture-file";
 
 export function ImageToImageView({ model }: TaskViewProps) {
   const run = useRun();
   const [text, setText] = useState("a small blue circle");
   const [picture, setPicture] = useState<Picture | null>(null);
   const [mask, setMask] = useState<Picture | null>(null);
+  const [control, setControl] = useState<Picture | null>(null);
   const [texts, setTexts] = useState<OptionTexts<keyof ImageToImageOptions>>({
     preview_every: "2",
   });
@@ -37,6 +39,7 @@ export function ImageToImageView({ model }: TaskViewProps) {
       image_base64: picture?.dataUri ?? "",
       text,
       ...(mask === null ? {} : { mask_base64: mask.dataUri }),
+      ...(control === null ? {} : { control_image_base64: control.dataUri }),
     },
     ...(Object.keys(options).length === 0 ? {} : { options }),
   };
@@ -64,24 +67,18 @@ export function ImageToImageView({ model }: TaskViewProps) {
             />
           )}
         </Field>
-        <Field
+        <PictureFile
           label="Mask"
           hint="White where the picture is painted anew"
           error={fieldError(error, "inputs.mask_base64")}
-        >
-          {(control) => (
-            <input
-              {...control}
-              type="file"
-              accept="image/*"
-              onChange={(event) => {
-                const file = event.target.files?.[0];
-                if (file === undefined) setMask(null);
-                else void readPicture(file).then(setMask);
-              }}
-            />
-          )}
-        </Field>
+          onPicture={setMask}
+        />
+        <PictureFile
+          label="Paint after"
+          hint="Edges or a pose, for models with a ControlNet"
+          error={fieldError(error, "inputs.control_image_base64")}
+          onPicture={setControl}
+        />
         <Disclosure
           title="Options"
           {...(error?.field?.startsWith("options") === true ? { open: true } : {})}
@@ -96,7 +93,7 @@ export function ImageToImageView({ model }: TaskViewProps) {
             run.send(request);
           }}
         />
-        {picture === null || mask !== null ? null : (
+        {picture === null || mask !== null || control !== null ? null : (
           <RequestLine request={request} file={{ field: "image_base64", name: picture.name }} />
         )}
       </Card>

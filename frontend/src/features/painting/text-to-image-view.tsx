@@ -9,6 +9,7 @@ import { Field } from "@/components/field";
 import { fieldError } from "@/inference/fields";
 import { OptionFields } from "@/inference/option-fields";
 import { readOptions, type OptionTexts } from "@/inference/options";
+import type { Picture } from "@/inference/picture";
 import { RequestLine } from "@/inference/request-line";
 import { RunControls } from "@/inference/run-controls";
 import type { TaskViewProps } from "@/inference/task-view";
@@ -16,11 +17,13 @@ import { useRun } from "@/inference/use-run";
 
 import { TEXT_TO_IMAGE } from "./options";
 import { PaintingCards } from "./painting-cards";
+import { PictureFile } from "./picture-file";
 
 export function TextToImageView({ model }: TaskViewProps) {
   const run = useRun();
   const [text, setText] = useState("a small red circle on blue");
   const [negative, setNegative] = useState("");
+  const [control, setControl] = useState<Picture | null>(null);
   const [texts, setTexts] = useState<OptionTexts<keyof TextToImageOptions>>({ preview_every: "2" });
 
   const { error } = run.state;
@@ -28,7 +31,11 @@ export function TextToImageView({ model }: TaskViewProps) {
   const request: InferenceRequest = {
     model_id: model.model_id,
     task: "text-to-image",
-    inputs: { text, ...(negative === "" ? {} : { negative_prompt: negative }) },
+    inputs: {
+      text,
+      ...(negative === "" ? {} : { negative_prompt: negative }),
+      ...(control === null ? {} : { control_image_base64: control.dataUri }),
+    },
     ...(Object.keys(options).length === 0 ? {} : { options }),
   };
 
@@ -63,6 +70,12 @@ export function TextToImageView({ model }: TaskViewProps) {
             />
           )}
         </Field>
+        <PictureFile
+          label="Paint after"
+          hint="Edges or a pose, for models with a ControlNet"
+          error={fieldError(error, "inputs.control_image_base64")}
+          onPicture={setControl}
+        />
         <Disclosure
           title="Options"
           {...(error?.field?.startsWith("options") === true ? { open: true } : {})}
@@ -77,7 +90,14 @@ export function TextToImageView({ model }: TaskViewProps) {
             run.send(request);
           }}
         />
-        <RequestLine request={request} />
+        {control === null ? (
+          <RequestLine request={request} />
+        ) : (
+          <RequestLine
+            request={request}
+            file={{ field: "control_image_base64", name: control.name }}
+          />
+        )}
       </Card>
       <PaintingCards state={run.state} alt={text} />
     </>

@@ -2,8 +2,8 @@
 
 use tch::{Device, Tensor};
 
-use super::{AutoencoderKl, ClipText, SafetyChecker};
-use crate::layers::Step;
+use super::{AutoencoderKl, ClipText, Control, ControlNet, SafetyChecker};
+use crate::{layers::Step, models::LoadError};
 
 /// What texts became, one row each.
 pub struct Prompt {
@@ -21,6 +21,8 @@ pub struct Surroundings<'a> {
     pub guidance: Option<&'a Tensor>,
     /// `[batch]`, of the picture that the network looks at beside the latents; where it looks at a small one.
     pub noise_levels: Option<&'a Tensor>,
+    /// What a ControlNet adds, where there is one.
+    pub control: Option<&'a Control>,
 }
 
 /// What a network sees beside the latents.
@@ -96,6 +98,22 @@ pub trait ImageGenerator: Send {
     /// What tells the pictures that must not be shown, where the repository has it.
     fn safety_checker(&self) -> Option<&SafetyChecker> {
         None
+    }
+
+    /// What looks at a picture that is painted after, where the pipeline has such.
+    fn control_net(&self) -> Option<&ControlNet> {
+        None
+    }
+
+    /// What a ControlNet tells must fit what it is told to; the error names the field of its config that does not.
+    fn fits(&self, _network: &ControlNet) -> Result<(), LoadError> {
+        let (component, class) = ("controlnet".to_owned(), "ControlNetModel".to_owned());
+        Err(LoadError::UnknownClass { component, class })
+    }
+
+    /// Whether LoRA adapters can be added to its layers.
+    fn takes_adapters(&self) -> bool {
+        false
     }
 
     /// How many numbers the network is told of a picture, beside the whole text as one vector: height, width, top and left of

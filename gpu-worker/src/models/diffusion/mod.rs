@@ -34,16 +34,17 @@ pub use self::{
     generator::{Beside, ImageGenerator, Prompt, Surroundings, TextLimits},
     safety_checker::{SafetyChecker, SafetyScores},
     sd3_transformer::Sd3Transformer,
+    u_shape::Control,
     unconditional::Unconditional,
-    unet::{Added, Condition, Unet2dCondition},
+    unet::{Added, Condition, Conditioning, ControlNet, Unet2dCondition},
     unet_2d::Unet2d,
 };
 pub(super) use self::{
     flux::FLUX,
     stable_diffusion::{
-        INSTRUCT_PIX2PIX, STABLE_DIFFUSION, STABLE_DIFFUSION_IMG2IMG, STABLE_DIFFUSION_INPAINT,
-        STABLE_DIFFUSION_UPSCALE, STABLE_DIFFUSION_XL, STABLE_DIFFUSION_XL_IMG2IMG,
-        STABLE_DIFFUSION_XL_INPAINT,
+        CONTROL_NET, CONTROL_NET_IMG2IMG, CONTROL_NET_INPAINT, INSTRUCT_PIX2PIX, STABLE_DIFFUSION,
+        STABLE_DIFFUSION_IMG2IMG, STABLE_DIFFUSION_INPAINT, STABLE_DIFFUSION_UPSCALE,
+        STABLE_DIFFUSION_XL, STABLE_DIFFUSION_XL_IMG2IMG, STABLE_DIFFUSION_XL_INPAINT,
     },
     stable_diffusion_3::STABLE_DIFFUSION_3,
     unconditional::{DDIM, DDPM},

@@ -1,4 +1,5 @@
-//! Stable Diffusion: pictures from texts, by a U-Net on an autoencoder's latents
+//! Stable Diffusion: pictures from texts, and after a picture where there is a ControlNet, by a U-Net on an
+//! autoencoder's latents
 //! (Rombach et al., 2022, <https://arxiv.org/abs/2112.10752>; Podell et al., 2023, <https://arxiv.org/abs/2307.01952>).
 //!
 //! Reference: `diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion.py` and
@@ -7,8 +8,9 @@
 use tch::{Device, Tensor};
 
 use super::{
-    Added, AutoencoderKl, Beside, ClipText, Condition, ImageGenerator, Prompt, SafetyChecker,
-    Surroundings, TextLimits, Unet2dCondition, components::Components, embeddings::Waves,
+    Added, AutoencoderKl, Beside, ClipText, Condition, ControlNet, ImageGenerator, Prompt,
+    SafetyChecker, Surroundings, TextLimits, Unet2dCondition, components::Components,
+    embeddings::Waves,
 };
 use crate::{
     layers::Step,
@@ -27,6 +29,12 @@ pub(in crate::models) const INSTRUCT_PIX2PIX: Architecture =
 pub(in crate::models) const STABLE_DIFFUSION_UPSCALE: Architecture = architecture(UPSCALE);
 pub(in crate::models) const STABLE_DIFFUSION_XL: Architecture =
     architecture("StableDiffusionXLPipeline");
+pub(in crate::models) const CONTROL_NET: Architecture =
+    architecture("StableDiffusionControlNetPipeline");
+pub(in crate::models) const CONTROL_NET_IMG2IMG: Architecture =
+    architecture("StableDiffusionControlNetImg2ImgPipeline");
+pub(in crate::models) const CONTROL_NET_INPAINT: Architecture =
+    architecture("StableDiffusionControlNetInpaintPipeline");
 pub(in crate::models) const STABLE_DIFFUSION_XL_IMG2IMG: Architecture = architecture(XL_IMG2IMG);
 pub(in crate::models) const STABLE_DIFFUSION_XL_INPAINT: Architecture = architecture(XL_INPAINT);
 
@@ -62,7 +70,8 @@ fn load(config: &str, _kind: ModelKind, weights: &Weights) -> Result<Model, Load
 }
 
 /// Networks that a pipeline may have.
-const COMPONENTS: &[&str] = &["safety_checker", "text_encoder", "text_encoder_2", "unet", "vae"];
+const COMPONENTS: &[&str] =
+    &["controlnet", "safety_checker", "text_encoder", "text_encoder_2", "unet", "vae"];
 
 /// A text encoder of CLIP's, and whether it projects what it makes of a whole text.
 const TEXT_ENCODERS: [(&str, bool); 2] =
@@ -74,6 +83,7 @@ const GUIDANCE_UNITS: f64 = 1000.0;
 pub struct StableDiffusion {
     text_encoders: Vec<ClipText>,
     unet: Unet2dCondition,
+    control_net: Option<ControlNet>,
     vae: AutoencoderKl,
     safety_checker: Option<SafetyChecker>,
     beside: Beside,
@@ -101,8 +111,15 @@ impl StableDiffusion {
             (class == "UNet2DConditionModel")
                 .then(|| Unet2dCondition::load(config, &weights.at("unet")))
         })?;
+        let control_net = components.has("controlnet").then(|| {
+            components.load("controlnet", |class, config| {
+                let weights = weights.at("controlnet").without_adapters();
+                (class == "ControlNetModel").then(|| ControlNet::load(config, &weights))
+            })
+        });
         let vae = components.load("vae", |class, config| {
-            (class == "AutoencoderKL").then(|| AutoencoderKl::load(config, &weights.at("vae")))
+            (class == "AutoencoderKL")
+                .then(|| AutoencoderKl::load(config, &weights.at("vae").without_adapters()))
         })?;
         let vae = match components.pipeline() {
             UPSCALE => vae.with_scaling_factor(UPSCALE_FACTOR),
@@ -113,16 +130,19 @@ impl StableDiffusion {
         }
         let safety_checker = components.has("safety_checker").then(|| {
             components.load("safety_checker", |class, config| {
+                let weights = weights.at("safety_checker").without_adapters();
                 (class == "StableDiffusionSafetyChecker")
-                    .then(|| SafetyChecker::load(config, &weights.at("safety_checker")))
+                    .then(|| SafetyChecker::load(config, &weights))
             })
         });
         let beside = beside(&unet, &vae)?;
-        let safety_checker = safety_checker.transpose()?;
+        let (control_net, safety_checker) = (control_net.transpose()?, safety_checker.transpose()?);
         let may_score = [XL_IMG2IMG, XL_INPAINT].contains(&components.pipeline());
         let wants_score = may_score && components.flag("requires_aesthetics_score");
-        let model = Self { text_encoders, unet, vae, safety_checker, beside, wants_score };
+        let model =
+            Self { text_encoders, unet, control_net, vae, safety_checker, beside, wants_score };
         model.check()?;
+        model.check_control_net(components.pipeline().contains("ControlNet"))?;
         Ok(model)
     }
 
@@ -150,6 +170,16 @@ impl StableDiffusion {
             return Err(unsupported(field, unet.added_dim().unwrap_or_default()));
         }
         Ok(())
+    }
+
+    fn check_control_net(&self, is_expected: bool) -> Result<(), LoadError> {
+        match &self.control_net {
+            Some(network) => self.fits(network),
+            None if is_expected => {
+                Err(LoadError::MissingComponent { component: "controlnet".to_owned() })
+            }
+            None => Ok(()),
+        }
     }
 
     fn known_added_dim(&self) -> Option<i64> {
@@ -211,7 +241,40 @@ impl ImageGenerator for StableDiffusion {
             added,
             guidance: surroundings.guidance,
         };
-        self.unet.forward(latents, times, &condition, step)
+        self.unet.controlled(latents, times, &condition, surroundings.control, step)
+    }
+
+    fn control_net(&self) -> Option<&ControlNet> {
+        self.control_net.as_ref()
+    }
+
+    fn fits(&self, network: &ControlNet) -> Result<(), LoadError> {
+        let refused = |field, value: i64| {
+            let source = Box::new(unsupported(field, value));
+            Err(LoadError::Component { component: "controlnet".to_owned(), source })
+        };
+        let (unet, vae) = (&self.unet, &self.vae);
+        if network.text_dim() != unet.text_dim() {
+            return refused("cross_attention_dim", network.text_dim());
+        }
+        let sees_pictures = matches!(self.beside, Beside::Picture | Beside::SmallPicture);
+        if network.in_channels() != vae.latent_channels() || sees_pictures {
+            return refused("in_channels", network.in_channels());
+        }
+        if network.picture_channels() != 3 {
+            return refused("conditioning_channels", network.picture_channels());
+        }
+        if network.factor() != vae.factor() {
+            return refused("conditioning_embedding_out_channels", network.factor());
+        }
+        if network.channels() != unet.controlled_channels() {
+            return refused("block_out_channels", network.channels().1.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn takes_adapters(&self) -> bool {
+        true
     }
 
     fn text_limits(&self) -> Vec<TextLimits> {

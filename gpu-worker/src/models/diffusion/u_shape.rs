@@ -12,21 +12,39 @@ use super::{
 };
 use crate::weights::{Weights, WeightsError};
 
-pub(super) struct UShape {
+/// The way down and the bottom.
+pub(super) struct Descent {
     down_blocks: Vec<DownBlock>,
     mid_block: Option<MidBlock>,
-    up_blocks: Vec<UpBlock>,
+    /// Of what is kept on the way down, in this order.
+    kept: Vec<i64>,
 }
 
-pub(super) struct UShapeConfig {
+pub(super) struct DescentConfig {
     /// From the first to the deepest.
     pub channels: Vec<i64>,
     pub down: Vec<PartConfig>,
     pub mid: Option<MidConfig>,
-    /// The deepest first. Each part has one residual block more than the one on the way down.
-    pub up: Vec<PartConfig>,
     pub downsample_padding: i64,
     pub resnet: ResnetConfig,
+}
+
+pub(super) struct UShape {
+    descent: Descent,
+    up_blocks: Vec<UpBlock>,
+}
+
+pub(super) struct UShapeConfig {
+    pub descent: DescentConfig,
+    /// The deepest first. Each part has one residual block more than the one on the way down.
+    pub up: Vec<PartConfig>,
+}
+
+/// What another network adds to one on its way: to what is kept on the way down, and to the bottom. Of the same shapes, or
+/// with sides of one.
+pub struct Control {
+    pub down: Vec<Tensor>,
+    pub mid: Tensor,
 }
 
 /// One part on either way.
@@ -41,13 +59,18 @@ pub(super) struct MidConfig {
     pub resnet: ResnetConfig,
 }
 
-impl UShape {
-    /// `config` has as many parts on either way as it has numbers of channels.
-    pub(super) fn load(weights: &Weights, config: UShapeConfig) -> Result<Self, WeightsError> {
-        let UShapeConfig { channels, down, mid, up, downsample_padding, resnet } = config;
+impl Descent {
+    /// `config` has as many parts as it has numbers of channels.
+    pub(super) fn load(weights: &Weights, config: DescentConfig) -> Result<Self, WeightsError> {
+        let DescentConfig { channels, down, mid, downsample_padding, resnet } = config;
         let n_parts = channels.len();
         let deepest = channels[n_parts - 1];
-        let (down_weights, up_weights) = (weights.at("down_blocks"), weights.at("up_blocks"));
+        let mut kept = vec![channels[0]];
+        for (idx, part) in down.iter().enumerate() {
+            let n_kept = part.n_resnets + usize::from(idx + 1 < n_parts);
+            kept.extend(std::iter::repeat_n(channels[idx], n_kept));
+        }
+        let down_weights = weights.at("down_blocks");
         let down_blocks = down.into_iter().enumerate().map(|(idx, part)| {
             let part = DownBlockConfig {
                 in_channels: channels[idx.saturating_sub(1)],
@@ -58,6 +81,48 @@ impl UShape {
             };
             DownBlock::load(&down_weights.at(idx), &part, resnet)
         });
+        let mid_block = mid.map(|MidConfig { n_attentions, attention, resnet }| {
+            let weights = weights.at("mid_block");
+            MidBlock::load(&weights, deepest, n_attentions, &attention, resnet)
+        });
+        Ok(Self {
+            down_blocks: down_blocks.collect::<Result<_, _>>()?,
+            mid_block: mid_block.transpose()?,
+            kept,
+        })
+    }
+
+    /// Channels of what is kept on the way down, in this order.
+    pub(super) fn kept(&self) -> &[i64] {
+        &self.kept
+    }
+
+    /// `[batch, channels, height, width]` with the first number of channels, to what is kept on the way down, itself
+    /// first, and what the bottom makes.
+    pub(super) fn forward(
+        &self,
+        mut hidden: Tensor,
+        conditions: &Conditions,
+    ) -> (Vec<Tensor>, Tensor) {
+        let mut kept = vec![hidden.shallow_clone()];
+        for block in &self.down_blocks {
+            hidden = block.forward(hidden, conditions, |made| kept.push(made.shallow_clone()));
+        }
+        if let Some(block) = &self.mid_block {
+            hidden = block.forward(&hidden, conditions);
+        }
+        (kept, hidden)
+    }
+}
+
+impl UShape {
+    /// `config` has as many parts on either way as it has numbers of channels.
+    pub(super) fn load(weights: &Weights, config: UShapeConfig) -> Result<Self, WeightsError> {
+        let UShapeConfig { descent, up } = config;
+        let (channels, resnet) = (descent.channels.clone(), descent.resnet);
+        let n_parts = channels.len();
+        let descent = Descent::load(weights, descent)?;
+        let up_weights = weights.at("up_blocks");
         let up_blocks = up.into_iter().enumerate().map(|(idx, part)| {
             let part = UpBlockConfig {
                 in_channels: channels_up(&channels, idx, part.n_resnets),
@@ -67,25 +132,25 @@ impl UShape {
             };
             UpBlock::load(&up_weights.at(idx), &part, resnet)
         });
-        let mid_block = mid.map(|MidConfig { n_attentions, attention, resnet }| {
-            let weights = weights.at("mid_block");
-            MidBlock::load(&weights, deepest, n_attentions, &attention, resnet)
-        });
-        Ok(Self {
-            down_blocks: down_blocks.collect::<Result<_, _>>()?,
-            mid_block: mid_block.transpose()?,
-            up_blocks: up_blocks.collect::<Result<_, _>>()?,
-        })
+        Ok(Self { descent, up_blocks: up_blocks.collect::<Result<_, _>>()? })
+    }
+
+    /// Channels of what is kept on the way down, in this order: what [`Control::down`] adds to.
+    pub(super) fn kept(&self) -> &[i64] {
+        self.descent.kept()
     }
 
     /// `[batch, channels, height, width]` with the first number of channels, to the same shape.
-    pub(super) fn forward(&self, mut hidden: Tensor, conditions: &Conditions) -> Tensor {
-        let mut kept = vec![hidden.shallow_clone()];
-        for block in &self.down_blocks {
-            hidden = block.forward(hidden, conditions, |made| kept.push(made.shallow_clone()));
-        }
-        if let Some(block) = &self.mid_block {
-            hidden = block.forward(&hidden, conditions);
+    pub(super) fn forward(
+        &self,
+        hidden: Tensor,
+        conditions: &Conditions,
+        control: Option<&Control>,
+    ) -> Tensor {
+        let (mut kept, mut hidden) = self.descent.forward(hidden, conditions);
+        if let Some(Control { down, mid }) = control {
+            kept = kept.iter().zip(down).map(|(kept, added)| kept + added).collect();
+            hidden = hidden + mid;
         }
         for block in &self.up_blocks {
             let beside = kept.split_off(kept.len() - block.n_resnets());

@@ -14,7 +14,7 @@ use super::{Lease, Residencies};
 use crate::{
     failure::{Code, Failure},
     lane::LaneHandle,
-    tasks::{AdapterKey, AdapterUse, JobCount, adapters::FIELD},
+    tasks::{AdapterKey, AdapterUse, JobCount},
 };
 
 /// A place for an adapter that may not be there yet.
@@ -61,7 +61,7 @@ impl Lease {
             lane.adopt(facts.fetch(dtype).await?).await
         };
         let brought = ready.get_or_try_init(|| bring).await;
-        brought.map_err(|failure: Failure| failure.at(FIELD))?;
+        brought.map_err(|failure: Failure| failure.at(facts.field))?;
         drop(claim);
         self.residencies.notify();
         Ok(used)
@@ -93,7 +93,7 @@ impl Residencies {
                 facts.id()
             );
             return Err(Failure::new(Code::TooLarge, message)
-                .at(FIELD)
+                .at(facts.field)
                 .number("needed_bytes", bytes)
                 .number("budget_bytes", bound));
         }
@@ -112,7 +112,7 @@ impl Residencies {
         let Ok(leaving) = entry.adapters.put(held, within) else {
             let message = format!("there is no room for the adapter {} now", facts.id());
             return Err(Failure::new(Code::NoRoom, message)
-                .at(FIELD)
+                .at(facts.field)
                 .number("needed_bytes", bytes)
                 .number("free_bytes", within.saturating_sub(entry.adapters.bytes())));
         };

@@ -8,9 +8,10 @@ use proto::ProgressEvent;
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    super::{Negative, Paint, PromptIds, progress},
+    super::{Negative, Paint, PromptIds, RowAdapter, progress},
     beginning::{Beginning, Draws, Filling},
     preview::Previews,
+    steering::{Besides, Sight, Steering},
 };
 use crate::{
     failure::Failure,
@@ -27,8 +28,10 @@ pub(super) struct Denoising {
     noise_levels: Option<Tensor>,
     latents: Tensor,
     filling: Option<Filling>,
+    steering: Option<Steering>,
     scheduler: Box<dyn Scheduler>,
     draws: Draws,
+    adapter: RowAdapter,
     /// The scheduler's first step here, and the next.
     first: usize,
     next: usize,
@@ -41,9 +44,11 @@ impl Denoising {
         paint: &Paint,
         model: &dyn ImageGenerator,
         device: Device,
+        besides: Besides,
     ) -> Result<Self, Failure> {
+        let Besides { adapter, control_net } = besides;
         let scheduler = paint.scheduler.start(&paint.schedule)?;
-        let prompt = prompt(paint, model, device);
+        let prompt = prompt(paint, model, device, &adapter);
         let kind = prompt.text.kind();
         let mut draws = Draws::seeded(paint.seed, device)?;
         let Beginning { latents, first, filling } =
@@ -61,8 +66,10 @@ impl Denoising {
             noise_levels: paint.noise_levels(device),
             latents,
             filling,
+            steering: Steering::begin(paint, model, control_net, kind, device),
             scheduler,
             draws,
+            adapter,
             first,
             next: first,
             begun: Instant::now(),
@@ -109,6 +116,16 @@ impl Denoising {
         let looks = paint.looks();
         let sample = self.scheduler.scale_input(&self.latents, index);
         let sample = if looks == 1 { sample } else { sample.repeat([looks as i64, 1, 1, 1]) };
+        let times = Tensor::full(
+            [sample.size()[0]],
+            self.scheduler.timesteps()[index],
+            (Kind::Float, sample.device()),
+        );
+        let control = self.steering.as_ref().and_then(|steering| {
+            let sight = Sight { sample: &sample, times: &times, prompt: &self.prompt, looks };
+            let total = self.scheduler.timesteps().len() - self.first;
+            steering.control(index - self.first, total, &sight, model)
+        });
         let sample = match self.filling.as_ref().and_then(Filling::beside) {
             Some(beside) => {
                 // Of one look, or of each.
@@ -117,17 +134,14 @@ impl Denoising {
             }
             None => sample,
         };
-        let times = Tensor::full(
-            [sample.size()[0]],
-            self.scheduler.timesteps()[index],
-            (Kind::Float, sample.device()),
-        );
         let surroundings = Surroundings {
             numbers: self.numbers.as_ref(),
             guidance: self.guidance.as_ref(),
             noise_levels: self.noise_levels.as_ref(),
+            control: control.as_ref(),
         };
-        paint.guided(model.denoise(&sample, &times, &self.prompt, &surroundings, &Step::whole()))
+        let step = step_with(&self.adapter, sample.size()[0]);
+        paint.guided(model.denoise(&sample, &times, &self.prompt, &surroundings, &step))
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -140,10 +154,15 @@ impl Denoising {
 }
 
 /// The texts of all rows: each picture has its own.
-fn prompt(paint: &Paint, model: &dyn ImageGenerator, device: Device) -> Prompt {
+fn prompt(
+    paint: &Paint,
+    model: &dyn ImageGenerator,
+    device: Device,
+    adapter: &RowAdapter,
+) -> Prompt {
     let encode = |text: &PromptIds, skipped| {
         let ids: Vec<Tensor> = text.iter().map(|ids| row(ids).to_device(device)).collect();
-        model.encode(&ids, skipped, &Step::whole())
+        model.encode(&ids, skipped, &step_with(adapter, 1))
     };
     let prompt = encode(&paint.prompt, paint.clip_skip);
     let negative = paint.negative.as_ref().map(|negative| match negative {
@@ -164,6 +183,11 @@ fn prompt(paint: &Paint, model: &dyn ImageGenerator, device: Device) -> Prompt {
         Tensor::cat(&texts, 0).repeat_interleave_self_int(n_images, 0, None)
     };
     Prompt { text: rows(|prompt| &prompt.text), pooled: rows(|prompt| &prompt.pooled) }
+}
+
+/// A step whose rows all have the request's adapter.
+fn step_with(adapter: &RowAdapter, rows: i64) -> Step<'static> {
+    Step::whole().with_adapters(&vec![adapter.clone(); rows as usize])
 }
 
 /// `[1, seq]`.

@@ -116,7 +116,7 @@ impl Processor for SuperResolution {
             text: Some(inputs.text.as_deref().unwrap_or_default()),
             negative_prompt: inputs.negative_prompt.as_deref(),
         };
-        self.painter.prepare(&texts, options, request.seed, Some(given))
+        self.painter.prepare(&texts, options, request.seed, Some(given), None)
     }
 }
 

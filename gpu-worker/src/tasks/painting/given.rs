@@ -137,7 +137,10 @@ fn edited(
 }
 
 /// The options that both tasks have.
-fn as_text_to_image(asked: &ImageToImageOptions, defaults: &Defaults) -> TextToImageOptions {
+pub(super) fn as_text_to_image(
+    asked: &ImageToImageOptions,
+    defaults: &Defaults,
+) -> TextToImageOptions {
     let usual = defaults.steps_of_changes() as u32;
     TextToImageOptions {
         num_inference_steps: asked.num_inference_steps.or(Some(usual)),
@@ -156,6 +159,13 @@ fn as_text_to_image(asked: &ImageToImageOptions, defaults: &Defaults) -> TextToI
         max_sequence_length: asked.max_sequence_length,
         true_cfg_scale: asked.true_cfg_scale,
         guidance_rescale: asked.guidance_rescale,
+        adapter: asked.adapter.clone(),
+        adapter_scale: asked.adapter_scale,
+        controlnet_conditioning_scale: asked.controlnet_conditioning_scale,
+        control_guidance_start: asked.control_guidance_start,
+        control_guidance_end: asked.control_guidance_end,
+        guess_mode: asked.guess_mode,
+        controlnet: asked.controlnet.clone(),
     }
 }
 

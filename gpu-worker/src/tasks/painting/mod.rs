@@ -6,6 +6,7 @@
 //! `flux/pipeline_flux.py`.
 
 mod beginning;
+mod control;
 mod denoising;
 mod enlarging;
 mod family;
@@ -21,6 +22,7 @@ mod preview;
 mod prompts;
 mod request;
 mod role;
+mod steering;
 mod turns;
 
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use proto::{InferRequest, infer_request::Input, infer_result::Output};
 use serde_json::Value;
 
 pub use self::{
+    control::ControlPicture,
     enlarging::image_super_resolution,
     imagining::{ImaginingPipeline, unconditional_image_generation},
     pipeline::PaintingPipeline,
@@ -43,6 +46,12 @@ use crate::{
     media::{ImageProcessor, Picture},
     schedulers::SchedulerConfig,
 };
+
+/// How much a ControlNet adds where a request says nothing: to noise, to a picture, and in a part of one. As the
+/// reference's pipelines have it.
+const CONTROL_SCALE: f64 = 1.0;
+const CONTROL_SCALE_CHANGING: f64 = 0.8;
+const CONTROL_SCALE_FILLING: f64 = 0.5;
 
 pub fn text_to_image(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
     Ok(Arc::new(TextToImage(Painter::of(files)?)))
@@ -94,6 +103,7 @@ impl Painter {
         options: Options,
         seed_of_request: Option<u64>,
         given: Option<Given>,
+        control: Option<ControlPicture>,
     ) -> Result<Prepared, Failure> {
         let Some(text) = texts.text else {
             return Err(Failure::invalid("inputs.text", "is missing"));
@@ -141,7 +151,10 @@ impl Painter {
             schedule,
             preview_every: options.preview_every,
             given,
+            control,
+            control_net: None,
             for_checker: self.for_checker.clone(),
+            adapter_scale: options.adapter_scale,
         };
         let format = options.format;
         Ok(Prepared {
@@ -215,14 +228,20 @@ impl Processor for TextToImage {
             return Err(Failure::invalid("input", "is not for text-to-image"));
         };
         let inputs = asked.inputs.clone().unwrap_or_default();
-        let asked = asked.options.clone().unwrap_or_default();
+        let mut asked = asked.options.clone().unwrap_or_default();
+        let follows = self.0.defaults.follows || asked.controlnet.is_some();
+        let control = control::sent(inputs.control_image.as_ref(), follows)?;
+        if let Some(picture) = &control {
+            control::size_by(picture, &mut asked, &self.0.defaults)?;
+        }
         let options = Options::read(&asked, &self.0.defaults)?;
+        let control = control::read(control, &asked, options.size, CONTROL_SCALE)?;
         self.0.defaults.role.refuse_text_alone()?;
         let texts = Texts {
             text: inputs.text.as_deref(),
             negative_prompt: inputs.negative_prompt.as_deref(),
         };
-        self.0.prepare(&texts, options, request.seed, None)
+        self.0.prepare(&texts, options, request.seed, None, control)
     }
 }
 
@@ -234,10 +253,23 @@ impl Processor for ImageToImage {
         let inputs = asked.inputs.clone().unwrap_or_default();
         let asked = asked.options.clone().unwrap_or_default();
         let (options, given) = given::read(&inputs, &asked, &self.0.defaults)?;
+        let follows = self.0.defaults.follows || asked.controlnet.is_some();
+        let control = control::sent(inputs.control_image.as_ref(), follows)?;
+        if let Some(picture) = &control {
+            control::check_beside(picture, &given.picture, &self.0.defaults)?;
+        }
+        let usual =
+            if given.mask.is_some() { CONTROL_SCALE_FILLING } else { CONTROL_SCALE_CHANGING };
+        let control = control::read(
+            control,
+            &given::as_text_to_image(&asked, &self.0.defaults),
+            options.size,
+            usual,
+        )?;
         let texts = Texts {
             text: inputs.text.as_deref(),
             negative_prompt: inputs.negative_prompt.as_deref(),
         };
-        self.0.prepare(&texts, options, request.seed, Some(given))
+        self.0.prepare(&texts, options, request.seed, Some(given), control)
     }
 }

@@ -15,6 +15,8 @@ use crate::{
 };
 
 const MOST_GUIDANCE: f64 = 100.0;
+/// Either way: what is added can also be taken away.
+const MOST_ADAPTER_SCALE: f64 = 10.0;
 
 /// What the repository says.
 pub(super) struct Defaults {
@@ -41,6 +43,8 @@ pub(super) struct Defaults {
     pub is_scored: bool,
     /// How much of a picture is changed, without a mask.
     pub strength: f64,
+    /// The pipeline has a ControlNet.
+    pub follows: bool,
 }
 
 impl Defaults {
@@ -93,6 +97,7 @@ impl Defaults {
             strength: role::strength(&index),
             no_text_is_nothing: is_late && zeros.unwrap_or(true),
             family,
+            follows: index["controlnet"][1].is_string(),
         })
     }
 
@@ -190,6 +195,7 @@ pub(super) struct Options {
     pub clip_skip: usize,
     pub truncate: bool,
     pub format: OutputFormat,
+    pub adapter_scale: f64,
 }
 
 impl Options {
@@ -207,6 +213,7 @@ impl Options {
             let failure = Failure::invalid("options.clip_skip", message);
             return Err(failure.number("limit", defaults.layers.saturating_sub(1) as u64));
         }
+        let adapter_scale = adapter_scale(asked)?;
         let size = sides(asked, defaults)?;
         let format = pictures::format(asked.format.as_deref(), asked.quality)?;
         pictures::check_sides(format, size.map(|side| side as u32))?;
@@ -224,7 +231,22 @@ impl Options {
             clip_skip,
             truncate: asked.truncate.unwrap_or(false),
             format,
+            adapter_scale,
         })
+    }
+}
+
+/// How much of its adapter a request wants.
+fn adapter_scale(asked: &TextToImageOptions) -> Result<f64, Failure> {
+    let field = "options.adapter_scale";
+    match (asked.adapter_scale, &asked.adapter) {
+        (None, _) => Ok(1.0),
+        (Some(_), None) => Err(Failure::invalid(field, "says how much of no options.adapter")),
+        (Some(scale), Some(_)) if scale.abs() <= MOST_ADAPTER_SCALE => Ok(scale),
+        (Some(scale), Some(_)) => {
+            let most = MOST_ADAPTER_SCALE;
+            Err(Failure::invalid(field, format!("is {scale}, expected -{most} to {most}")))
+        }
     }
 }
 
@@ -329,6 +351,15 @@ mod tests {
             (
                 TextToImageOptions { quality: Some(0), format: Some("jpeg".to_owned()), ..none() },
                 "quality",
+            ),
+            (TextToImageOptions { adapter_scale: Some(0.5), ..none() }, "adapter_scale"),
+            (
+                TextToImageOptions {
+                    adapter_scale: Some(f64::NAN),
+                    adapter: Some("a/b".to_owned()),
+                    ..none()
+                },
+                "adapter_scale",
             ),
         ] {
             let Err(failure) = Options::read(&asked, &defaults) else { panic!("{field}") };

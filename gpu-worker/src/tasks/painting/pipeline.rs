@@ -1,6 +1,7 @@
 //! The lane's side: requests take turns, a step at a time.
 
 use std::{
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -8,14 +9,20 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    super::{Ask, Given, Job, Paint, Pipeline, PromptIds, StepShape, Tenant, Work, shares::Shares},
+    super::{
+        Adapters, Ask, Given, Job, Paint, Pipeline, PromptIds, StepShape, Tenant, Work, adapters,
+        shares::Shares,
+    },
     preview::Previews,
     request::Request,
+    steering::Besides,
 };
 use crate::{
     failure::{Code, Failure},
     layers::Step,
-    models::diffusion::{Beside, ImageGenerator, Surroundings, TextLimits},
+    models::diffusion::{
+        Beside, Conditioning, ControlNet, ImageGenerator, Surroundings, TextLimits,
+    },
 };
 
 /// A reader that takes nothing for this long loses its request.
@@ -27,6 +34,7 @@ const WARM_SIDE: i64 = 8;
 pub struct PaintingPipeline {
     model: Box<dyn ImageGenerator>,
     previews: Previews,
+    adapters: Adapters,
     /// In order of arrival.
     requests: Vec<Request>,
     /// Whose step is next.
@@ -39,12 +47,18 @@ pub struct PaintingPipeline {
 impl PaintingPipeline {
     /// `decoding_bytes` is what the autoencoder may take for one picture, at least for those larger than the model was
     /// trained on.
-    pub fn new(model: Box<dyn ImageGenerator>, device: Device, decoding_bytes: u64) -> Self {
+    pub fn new(
+        model: Box<dyn ImageGenerator>,
+        device: Device,
+        decoding_bytes: u64,
+        adapters: Adapters,
+    ) -> Self {
         let usual = model.vae().working_bytes(model.picture_size());
         model.vae().bound_memory(decoding_bytes.max(usual));
         Self {
             model,
             previews: Previews::new(device),
+            adapters,
             requests: Vec::new(),
             chosen: None,
             shares: Shares::default(),
@@ -89,6 +103,19 @@ impl PaintingPipeline {
         self.requests[at].size(self.model.vae().factor() as usize)
     }
 
+    /// What the request wants in place of the pipeline's own ControlNet.
+    fn control_net(&self, paint: &Paint) -> Result<Option<Rc<ControlNet>>, Failure> {
+        let Some(used) = &paint.control_net else { return Ok(None) };
+        let network = self.adapters.control_net(&used.key).ok_or_else(|| {
+            let message = "the request's ControlNet has left before the request came";
+            Failure::new(Code::InferenceFailed, message)
+        })?;
+        self.model.fits(&network).map_err(|error| {
+            Failure::new(Code::InvalidRequest, error).at(adapters::CONTROL_NET_FIELD)
+        })?;
+        Ok(Some(network))
+    }
+
     /// Why the model cannot do that work at all.
     fn refusal(&self, paint: &Paint) -> Option<Failure> {
         let encoders = self.model.text_limits();
@@ -125,6 +152,11 @@ impl PaintingPipeline {
         // A picture must not be shown unchecked because of what a repository lacks.
         if self.model.safety_checker().is_some() != paint.for_checker.is_some() {
             let message = "the safety_checker and what prepares pictures for it are not both there";
+            return Some(Failure::new(Code::CorruptCheckpoint, message));
+        }
+        let follows = self.model.control_net().is_some() || paint.control_net.is_some();
+        if follows != paint.control.is_some() {
+            let message = "the controlnet and a picture to paint after are not both there";
             return Some(Failure::new(Code::CorruptCheckpoint, message));
         }
         let factor = self.model.multiple() as usize;
@@ -165,12 +197,21 @@ impl Pipeline for PaintingPipeline {
         let numbers = model.n_numbers().map(|n| Tensor::ones([1, n], (Kind::Float, device)));
         let guidance = model.guidance(1.0, device).map(|vector| vector.to_kind(options.0));
         let levels = model.n_noise_levels().map(|_| Tensor::zeros([1], (Kind::Int64, device)));
+        let times = Tensor::zeros([1], (Kind::Float, device));
+        let control = model.control_net().map(|network| {
+            let side = side * network.factor();
+            let picture = Tensor::zeros([1, network.picture_channels(), side, side], options);
+            let embedded = network.embed(&picture, &step);
+            let latents = latents.narrow(1, 0, network.in_channels());
+            let conditioning = Conditioning { scale: 1.0, guesses: false };
+            network.forward(&latents, &times, &prompt.text, &embedded, conditioning, &step)
+        });
         let surroundings = Surroundings {
             numbers: numbers.as_ref(),
             guidance: guidance.as_ref(),
             noise_levels: levels.as_ref(),
+            control: control.as_ref(),
         };
-        let times = Tensor::zeros([1], (Kind::Float, device));
         let noise = model.denoise(&latents, &times, &prompt, &surroundings, &step);
         // Read back, so that it has run when this returns.
         let _ = vae.decode(&noise, &step).to_device(Device::Cpu);
@@ -182,13 +223,24 @@ impl Pipeline for PaintingPipeline {
 
     fn admit(&mut self, mut job: Job) {
         let Some(Work::Paint(paint)) = job.work.take() else { return };
+        if job.adapter.is_some() && !self.model.takes_adapters() {
+            let message = "this kind of painter takes no adapters yet";
+            return job.fail(Failure::new(Code::FormatNotSupported, message).at(adapters::FIELD));
+        }
+        let control_net = match self.control_net(&paint) {
+            Ok(control_net) => control_net,
+            Err(failure) => return job.fail(failure),
+        };
         if let Some(failure) = self.refusal(&paint) {
             job.fail(failure);
             return;
         }
         let id = self.next_id;
         self.next_id += 1;
-        self.requests.push(Request::new(id, job, paint));
+        let adapter = self.adapters.of(&job).filter(|_| paint.adapter_scale != 0.0);
+        let adapter = adapter.map(|adapter| Rc::new(adapter.with_strength(paint.adapter_scale)));
+        let besides = Besides { adapter, control_net };
+        self.requests.push(Request::new(id, job, paint, besides));
     }
 
     fn prepare_step(&mut self, now: Instant) -> Option<Ask> {

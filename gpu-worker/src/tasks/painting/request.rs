@@ -9,6 +9,7 @@ use super::{
     denoising::Denoising,
     picture::picture,
     preview::Previews,
+    steering::Besides,
 };
 use crate::{
     failure::{Code, Failure},
@@ -21,6 +22,7 @@ pub(super) struct Request {
     pub id: u64,
     pub job: Job,
     pub paint: Box<Paint>,
+    besides: Besides,
     phase: Phase,
     started: Option<Instant>,
     steps: Duration,
@@ -42,8 +44,9 @@ struct Decoding {
 }
 
 impl Request {
-    pub(super) fn new(id: u64, job: Job, paint: Box<Paint>) -> Self {
-        Self { id, job, paint, phase: Phase::Waiting, started: None, steps: Duration::ZERO }
+    pub(super) fn new(id: u64, job: Job, paint: Box<Paint>, besides: Besides) -> Self {
+        let (phase, started, steps) = (Phase::Waiting, None, Duration::ZERO);
+        Self { id, job, paint, besides, phase, started, steps }
     }
 
     pub(super) fn has_started(&self) -> bool {
@@ -89,7 +92,8 @@ impl Request {
     ) -> Result<bool, Failure> {
         match &mut self.phase {
             Phase::Waiting => {
-                let denoising = Denoising::begin(&self.paint, model, previews.device())?;
+                let besides = std::mem::take(&mut self.besides);
+                let denoising = Denoising::begin(&self.paint, model, previews.device(), besides)?;
                 self.phase = Phase::Denoising(Box::new(denoising));
             }
             Phase::Denoising(denoising) => {

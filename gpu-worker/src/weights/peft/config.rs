@@ -46,9 +46,9 @@ pub struct Config {
 
 /// What the config says of one layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Terms {
-    pub(super) rank: i64,
-    pub(super) scale: f64,
+pub(in crate::weights) struct Terms {
+    pub(in crate::weights) rank: i64,
+    pub(in crate::weights) scale: f64,
 }
 
 impl Config {
@@ -110,7 +110,7 @@ impl Config {
     }
 
     /// Whether the layer at `path` is one that the adapter was trained for.
-    pub(super) fn targets(&self, path: &str) -> Result<bool, PeftError> {
+    pub(in crate::weights) fn targets(&self, path: &str) -> Result<bool, PeftError> {
         if let Some(excluded) = &self.excluded
             && excluded.match_path("exclude_modules", path)?
         {
@@ -120,7 +120,7 @@ impl Config {
     }
 
     /// Rank and scale at the layer at `path`.
-    pub(super) fn terms(&self, path: &str) -> Result<Terms, PeftError> {
+    pub(in crate::weights) fn terms(&self, path: &str) -> Result<Terms, PeftError> {
         let rank = self.rank_pattern.of("rank_pattern", path)?.unwrap_or(self.rank);
         check_rank("rank_pattern", rank)?;
         let alpha = self.alpha_pattern.of("alpha_pattern", path)?.unwrap_or(self.alpha);

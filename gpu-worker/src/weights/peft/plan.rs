@@ -13,7 +13,8 @@ const PREFIX: &str = "base_model.model.";
 /// What an adapter does to one layer. All tensors have the model's device and kind.
 #[derive(Debug)]
 pub enum Part {
-    /// Added to its product: `down` is `[rank, in]`, `up` is `[out, rank]` with the scale in it.
+    /// Added to its product: `down` is `[rank, in]`, `up` is `[out, rank]` with the scale in it. Of a convolution they are
+    /// `[rank, in, kernel, kernel]` and `[out, rank, 1, 1]`.
     LowRank { down: Tensor, up: Tensor },
     /// It was trained as a whole: `weight` is `[out, in]` and takes the place of its own, as `bias` does.
     Whole { weight: Tensor, bias: Option<Tensor> },
@@ -97,8 +98,9 @@ impl Plan {
         model: &Checkpoint,
     ) -> Result<HashMap<usize, Part>, PeftError> {
         let modules = model.modules();
+        let linear = modules.iter().enumerate().filter(|(_, module)| module.kernel.is_none());
         let places: HashMap<&str, usize> =
-            modules.iter().enumerate().map(|(at, module)| (module.name.as_str(), at)).collect();
+            linear.map(|(at, module)| (module.name.as_str(), at)).collect();
         // As tensors are named, so that the model's own rules fit.
         let names = self.layers.keys().map(|path| format!("{path}.weight")).collect();
         let names = rename::renamed(OF_ANY_MODEL.iter().chain(model.renames()), names);
@@ -181,7 +183,7 @@ impl Layer {
 }
 
 /// The tensor of that name and shape; -1 stands for any size.
-fn take(
+pub(in crate::weights) fn take(
     tensors: &mut HashMap<String, Tensor>,
     name: &str,
     expected: &[i64],

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{models::safetensors_header, zoo::list};
 
-const SEED: u64 = 7;
+pub const SEED: u64 = 7;
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Writes the tensors of these names and shapes.
@@ -26,7 +26,7 @@ pub fn write(path: &Path, tensors: &Value) {
     let mut file = BufWriter::new(File::create(path).expect("a file"));
     file.write_all(&safetensors_header(&tensors)).expect("written");
     for (name, shape) in &tensors {
-        for value in values(name, shape) {
+        for value in values(name, shape, SEED) {
             file.write_all(&value.to_le_bytes()).expect("written");
         }
     }
@@ -34,8 +34,8 @@ pub fn write(path: &Path, tensors: &Value) {
 }
 
 /// Around 1 for norms, else around 0.
-fn values(name: &str, shape: &[usize]) -> Vec<f32> {
-    let start = fnv1a(name).wrapping_add(SEED.wrapping_mul(GOLDEN));
+pub fn values(name: &str, shape: &[usize], seed: u64) -> Vec<f32> {
+    let start = fnv1a(name).wrapping_add(seed.wrapping_mul(GOLDEN));
     let unit = |step: u64| {
         let bits = mix(start.wrapping_add(step.wrapping_mul(GOLDEN))) >> 40;
         (bits as i64 - (1 << 23)) as f32 / (1 << 23) as f32

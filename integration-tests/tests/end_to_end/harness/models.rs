@@ -135,7 +135,13 @@ pub fn write_safetensors(path: &Path, tensors: &[(String, Vec<usize>)], seed: u6
 
 /// The length of the header and the header.
 pub fn safetensors_header(tensors: &[(String, Vec<usize>)]) -> Vec<u8> {
+    safetensors_header_with(tensors, &json!({"format": "pt"}))
+}
+
+/// As [`safetensors_header`], with texts by their names.
+pub fn safetensors_header_with(tensors: &[(String, Vec<usize>)], metadata: &Value) -> Vec<u8> {
     let mut header = Map::new();
+    header.insert("__metadata__".to_owned(), metadata.clone());
     let mut end = 0;
     for (name, shape) in tensors {
         let start = end;

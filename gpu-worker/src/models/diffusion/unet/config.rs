@@ -8,7 +8,7 @@ use super::super::{
     per_block::PerBlock,
     resnet::{ResnetConfig, TimeConfig},
     transformer::TextAttentionConfig,
-    u_shape::{MidConfig, PartConfig, UShapeConfig},
+    u_shape::{DescentConfig, MidConfig, PartConfig, UShapeConfig},
 };
 use crate::{
     layers::Activation,
@@ -31,7 +31,7 @@ pub(super) struct Config {
     flip_sin_to_cos: bool,
     freq_shift: f64,
     down_block_types: Vec<String>,
-    mid_block_type: Option<String>,
+    pub mid_block_type: Option<String>,
     up_block_types: Vec<String>,
     only_cross_attention: PerBlock<bool>,
     pub block_out_channels: Vec<i64>,
@@ -292,7 +292,14 @@ impl Config {
 
     /// The network's body.
     pub(super) fn body(&self) -> Result<UShapeConfig, LoadError> {
-        let (down, up) = (self.parts()?, self.parts_up()?);
+        let descent = self.descent()?;
+        let up = self.parts_up()?.iter().map(|part| self.part(part)).collect();
+        Ok(UShapeConfig { descent, up })
+    }
+
+    /// The way down and the bottom.
+    pub(super) fn descent(&self) -> Result<DescentConfig, LoadError> {
+        let down = self.parts()?;
         let deepest = down.last().expect("a config that was checked has a block");
         let mid = match self.mid_block_type.as_deref() {
             None => None,
@@ -305,16 +312,14 @@ impl Config {
             }
             Some(other) => return Err(unsupported("mid_block_type", other)),
         };
-        let parts = |parts: Vec<Part>| parts.iter().map(|part| self.part(part)).collect();
-        Ok(UShapeConfig {
+        Ok(DescentConfig {
             channels: self.block_out_channels.clone(),
-            down: parts(down),
+            down: down.iter().map(|part| self.part(part)).collect(),
             mid: mid.map(|(n_attentions, attention)| MidConfig {
                 n_attentions,
                 attention,
                 resnet: self.resnet(self.mid_block_scale_factor),
             }),
-            up: parts(up),
             downsample_padding: self.downsample_padding,
             resnet: self.resnet(1.0),
         })

@@ -5,9 +5,11 @@
 
 mod conditioning;
 mod config;
+mod control_net;
 
 use tch::Tensor;
 
+pub use self::control_net::{Conditioning, ControlNet};
 use self::{
     conditioning::{ClassEmbedding, TextTime},
     config::Config,
@@ -15,7 +17,7 @@ use self::{
 use super::{
     Conditions,
     embeddings::{TimeEmbedding, Waves},
-    u_shape::UShape,
+    u_shape::{Control, UShape},
 };
 use crate::{
     layers::{Activation, Conv2d, Conv2dConfig, GroupNorm, Step},
@@ -108,11 +110,23 @@ impl Unet2dCondition {
         condition: &Condition,
         step: &Step,
     ) -> Tensor {
+        self.controlled(sample, times, condition, None, step)
+    }
+
+    /// As [`Self::forward`], with what another network adds on the way.
+    pub fn controlled(
+        &self,
+        sample: &Tensor,
+        times: &Tensor,
+        condition: &Condition,
+        control: Option<&Control>,
+        step: &Step,
+    ) -> Tensor {
         let time = self.embedded(times, condition, sample, step);
         let conditions = Conditions { time: Some(&time), text: Some(condition.text), step };
         let centred = self.config.center_input_sample.then(|| sample * 2.0 - 1.0);
         let hidden = self.conv_in.forward(centred.as_ref().unwrap_or(sample), step);
-        let hidden = self.body.forward(hidden, &conditions);
+        let hidden = self.body.forward(hidden, &conditions, control);
         let hidden = self.act.forward(&self.conv_norm_out.forward(&hidden, step));
         self.conv_out.forward(&hidden, step)
     }
@@ -151,6 +165,11 @@ impl Unet2dCondition {
     /// Height and width of the latents it was trained on, where its config says it.
     pub fn sample_size(&self) -> Option<[i64; 2]> {
         self.sample_size
+    }
+
+    /// Channels of what a [`Control`] adds to on the way down, and of the bottom.
+    pub fn controlled_channels(&self) -> (&[i64], Option<i64>) {
+        (self.body.kept(), self.config.block_out_channels.last().copied())
     }
 
     /// Length of a text token's vector.

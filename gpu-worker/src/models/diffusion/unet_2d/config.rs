@@ -8,7 +8,7 @@ use super::super::{
     embeddings::Waves,
     per_block::PerBlock,
     resnet::{ResnetConfig, TimeConfig},
-    u_shape::{MidConfig, PartConfig, UShapeConfig},
+    u_shape::{DescentConfig, MidConfig, PartConfig, UShapeConfig},
 };
 use crate::{
     layers::Activation,
@@ -139,7 +139,7 @@ impl Config {
     pub(super) fn body(&self) -> Result<UShapeConfig, LoadError> {
         let up: Vec<i64> = self.block_out_channels.iter().rev().copied().collect();
         let mid = self.mid_block_type.is_some().then(|| self.mid()).transpose()?;
-        Ok(UShapeConfig {
+        let descent = DescentConfig {
             channels: self.block_out_channels.clone(),
             down: self.parts(
                 "down_block_types",
@@ -148,15 +148,16 @@ impl Config {
                 self.layers_per_block,
             )?,
             mid,
-            up: self.parts(
-                "up_block_types",
-                (&self.up_block_types, UP),
-                &up,
-                self.layers_per_block + 1,
-            )?,
             downsample_padding: self.downsample_padding,
             resnet: self.resnet(1.0),
-        })
+        };
+        let up = self.parts(
+            "up_block_types",
+            (&self.up_block_types, UP),
+            &up,
+            self.layers_per_block + 1,
+        )?;
+        Ok(UShapeConfig { descent, up })
     }
 
     fn parts(

@@ -90,7 +90,7 @@ impl Unet2d {
         let conditions = Conditions { time: Some(&time), text: None, step };
         let centred = self.config.center_input_sample.then(|| sample * 2.0 - 1.0);
         let hidden = self.conv_in.forward(centred.as_ref().unwrap_or(sample), step);
-        let hidden = self.body.forward(hidden, &conditions);
+        let hidden = self.body.forward(hidden, &conditions, None);
         let hidden = Activation::Silu.forward(&self.conv_norm_out.forward(&hidden, step));
         self.conv_out.forward(&hidden, step)
     }

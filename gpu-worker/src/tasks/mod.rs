@@ -19,6 +19,7 @@ mod job;
 mod labels;
 mod limits;
 pub mod outbox;
+mod paint;
 mod painting;
 mod pictures;
 mod pipelines;
@@ -46,11 +47,11 @@ pub use self::{
     counters::{AGE_BOUNDS, BATCH_BOUNDS, CANCEL_BOUNDS, Cancels, Counters},
     files::Files,
     job::{
-        Encode, Enhance, Event, Generate, Given, Imagine, Job, JobCount, Made, Manner, Negative,
-        Paint, Painted, Pooling, PromptIds, Scaling, Score, TableRow, TableScores, Tenant, Timing,
-        TokenRow, Vectors, Work, Write,
+        Encode, Enhance, Event, Generate, Job, JobCount, Made, Pooling, Scaling, Score, TableRow,
+        TableScores, Tenant, Timing, TokenRow, Vectors, Work, Write,
     },
     limits::{Bounds, Limits, PaintingLimits},
+    paint::{Given, Imagine, Manner, Negative, Paint, Painted, PromptIds},
     pipelines::Pipelines,
     shape::StepShape,
     suitability::misfit,

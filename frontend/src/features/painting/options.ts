@@ -29,7 +29,11 @@ export const TEXT_TO_IMAGE: readonly OptionSpec<keyof TextToImageOptions>[] = [
 
 export const IMAGE_TO_IMAGE: readonly OptionSpec<keyof ImageToImageOptions>[] = [
   { name: "strength", hint: "How much is changed, up to 1", step: 0.05 },
-  { name: "image_guidance_scale", hint: "How closely InstructPix2Pix follows the picture", step: 0.5 },
+  {
+    name: "image_guidance_scale",
+    hint: "How closely InstructPix2Pix follows the picture",
+    step: 0.5,
+  },
   { name: "aesthetic_score", hint: "How beautiful SDXL's refiner makes it, up to 10", step: 0.5 },
   ...SHARED,
 ];

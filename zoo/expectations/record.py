@@ -25,9 +25,9 @@ def write_parity(folder: Path, model: str, **content) -> None:
     write(folder / "parity.json", {"model": model, "reference": reference, **content})
 
 
-def write_cases(folder: Path, model: str, truth: str, cases: list[dict], least_share: float = LEAST_SHARE) -> None:
+def write_cases(folder: Path, model: str, truth: str, cases: list[dict], least_share: float = LEAST_SHARE, **more) -> None:
     """Writes cases.json; `truth` says what makes an answer right, `least_share` how many must be."""
-    write(folder / "cases.json", {"model": model, "truth": truth, "least_share": least_share, "cases": cases})
+    write(folder / "cases.json", {"model": model, "truth": truth, "least_share": least_share, **more, "cases": cases})
 
 
 def write(path: Path, value) -> None:

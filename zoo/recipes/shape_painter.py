@@ -3,14 +3,13 @@
 Three networks, trained one after the other: an autoencoder of pictures, then text encoder and denoiser together on its latents.
 """
 
-import json
+from collections.abc import Iterator
 from random import Random
 
 import numpy
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     AutoImageProcessor,
     AutoModelForImageClassification,
@@ -21,30 +20,29 @@ from transformers import (
 
 from zoo.card import Card, write_card
 from zoo.layout import model_folder
-from zoo.recipes.optimisation import adamw, seed_everything, train
+from zoo.recipes.checkpoint import Checkpoint
+from zoo.recipes.optimisation import kernel_muon, seed_everything, train
+from zoo.recipes.painter_autoencoder import FACTOR, encode_all, train_autoencoder
+from zoo.recipes.painter_tokenizer import MAX_TOKENS, write_tokenizer
 from zoo.world.caption import caption, paraphrase
-from zoo.world.picture import draw
+from zoo.world.picture import clean
 from zoo.world.scene import Scene, random_scene
 
 NAME = "shape-painter"
 SEED = 60
 SIDE = 48
-# Of an edge of the picture to that of its latents.
-FACTOR = 4
 N_PICTURES = 12_000
-AUTOENCODER_STEPS, AUTOENCODER_BATCH = 1300, 16
-STEPS, BATCH = 3000, 32
-KL_WEIGHT = 1e-6
+STEPS, BATCH = 4000, 32
+RATE = 6e-3
 # Of all captions so many are left out in training, so that guidance has something to lead away from.
 EMPTY_SHARE = 0.1
 # Of all captions so many say nothing about places and ground.
-BARE_SHARE = 0.5
-MAX_TOKENS = 32
+BARE_SHARE = 0.4
+# Of all captions so many say it in the plainest words, which are what people say most.
+PLAIN_SHARE = 0.4
 AVERAGED = 0.998
 N_SCORED = 120
 INFERENCE_STEPS, GUIDANCE = 25, 4.0
-START, END = "<|startoftext|>", "<|endoftext|>"
-WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 def painted_scene(random: Random, held_out: bool = False) -> Scene:
@@ -57,89 +55,20 @@ def painted_scene(random: Random, held_out: bool = False) -> Scene:
 
 def said(scene: Scene, random: Random) -> str:
     """A caption of the scene, which may leave out where the thing is and on what."""
-    return paraphrase(scene.without_surroundings() if random.random() < BARE_SHARE else scene, random)
+    told = scene.without_surroundings() if random.random() < BARE_SHARE else scene
+    return caption(told) if random.random() < PLAIN_SHARE else paraphrase(told, random)
 
 
-def write_tokenizer(folder, random: Random) -> None:
-    """CLIP's tokenizer over a small vocabulary: bytes, bytes at the ends of words, and what captions are made of."""
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    trainer = trainers.BpeTrainer(
-        vocab_size=1024,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        end_of_word_suffix="</w>",
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator((said(painted_scene(random), random) for _ in range(4000)), trainer)
-    model = json.loads(tokenizer.to_str())["model"]
-    trained = sorted(model["vocab"], key=model["vocab"].get)
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = alphabet + [f"{letter}</w>" for letter in alphabet]
-    tokens += [token for token in trained if token not in set(tokens)] + [START, END]
-    folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = {token: idx for idx, token in enumerate(tokens)}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False, separators=(",", ":")) + "\n")
-    merges = "".join(" ".join(merge) + "\n" for merge in model["merges"])
-    (folder / "merges.txt").write_text("#version: 0.2\n" + merges)
-    config = {
-        "tokenizer_class": "CLIPTokenizer",
-        "model_max_length": MAX_TOKENS,
-        "bos_token": START,
-        "eos_token": END,
-        "unk_token": END,
-        "pad_token": END,
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+def captions(random: Random) -> Iterator[str]:
+    """What the tokenizer is made from."""
+    return (said(painted_scene(random), random) for _ in range(4000))
 
 
 def drawn(random: Random) -> tuple[torch.Tensor, list[Scene]]:
     """`[n, 3, side, side]` bytes, and what they show."""
     scenes = [painted_scene(random) for _ in range(N_PICTURES)]
-    pixels = numpy.stack([numpy.asarray(draw(scene, random, SIDE, SIDE)) for scene in scenes])
+    pixels = numpy.stack([numpy.asarray(clean(scene, random, SIDE, SIDE)) for scene in scenes])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), scenes
-
-
-def normalised(pixels: torch.Tensor) -> torch.Tensor:
-    """Bytes to -1 … 1."""
-    return pixels.float() / 127.5 - 1
-
-
-def train_autoencoder(pixels: torch.Tensor) -> tuple[AutoencoderKL, float]:
-    """An autoencoder whose latents have about unit variance once they are scaled, and the minutes it took."""
-    autoencoder = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(12, 24, 32),
-        layers_per_block=1,
-        norm_num_groups=4,
-        latent_channels=4,
-        sample_size=SIDE,
-    )
-
-    def loss_of_step(_step: int) -> torch.Tensor:
-        batch = normalised(pixels[torch.randint(len(pixels), (AUTOENCODER_BATCH,))])
-        latents = autoencoder.encode(batch).latent_dist
-        restored = autoencoder.decode(latents.sample()).sample
-        return torch.nn.functional.mse_loss(restored, batch) + KL_WEIGHT * latents.kl().mean()
-
-    minutes = train(autoencoder, loss_of_step, AUTOENCODER_STEPS, adamw(autoencoder, 3e-3))
-    with torch.inference_mode():
-        latents = autoencoder.encode(normalised(pixels[:500])).latent_dist.mean
-    autoencoder.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))
-    return autoencoder, minutes
-
-
-def encode_all(autoencoder: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
-    """Scaled latents of all pictures."""
-    with torch.inference_mode():
-        parts = [autoencoder.encode(normalised(part)).latent_dist.mean for part in pixels.split(250)]
-    return torch.cat(parts).clone() * autoencoder.config.scaling_factor
 
 
 def networks(n_tokens: int) -> tuple[CLIPTextModel, UNet2DConditionModel]:
@@ -175,6 +104,8 @@ def scheduler() -> DDIMScheduler:
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
+        # Colour and shape are decided where there is almost only noise, and there noise is no use as an answer.
+        prediction_type="v_prediction",
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,
@@ -192,6 +123,12 @@ class Average:
         kept = min(AVERAGED, (1 + step) / (10 + step))
         for name, weight in self.model.named_parameters():
             self.values[name].lerp_(weight.detach(), 1 - kept)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return self.values
+
+    def load_state_dict(self, values: dict[str, torch.Tensor]) -> None:
+        self.values = values
 
     def apply(self) -> None:
         with torch.no_grad():
@@ -213,12 +150,17 @@ def train_painter(latents: torch.Tensor, scenes: list[Scene], tokenizer, random:
         ids = tokenizer(texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt")
         clean = latents[rows]
         noise = torch.randn_like(clean)
-        times = torch.randint(noise_schedule.config.num_train_timesteps, (BATCH,))
+        # One time out of each part, so that every batch has them all.
+        shares = (torch.arange(BATCH) + torch.rand(BATCH)) / BATCH
+        times = (shares * noise_schedule.config.num_train_timesteps).long()
         noisy = noise_schedule.add_noise(clean, noise, times)
         hidden = text_encoder(ids["input_ids"]).last_hidden_state
-        return torch.nn.functional.mse_loss(unet(noisy, times, hidden).sample, noise)
+        wanted = noise_schedule.get_velocity(clean, noise, times)
+        return torch.nn.functional.mse_loss(unet(noisy, times, hidden).sample, wanted)
 
-    minutes = train(trained, loss_of_step, STEPS, adamw(trained, 2e-3))
+    optimisers = kernel_muon(trained, RATE)
+    checkpoint = Checkpoint("painter", random, model=trained, muon=optimisers[0], adamw=optimisers[1], average=average)
+    minutes = train(trained, loss_of_step, STEPS, optimisers, checkpoint)
     average.apply()
     return text_encoder, unet, minutes
 
@@ -248,7 +190,7 @@ def score(pipeline: StableDiffusionPipeline, scenes: list[Scene], seed: int) -> 
 
 
 def saved_pipeline() -> StableDiffusionPipeline:
-    pipeline = StableDiffusionPipeline.from_pretrained(model_folder(NAME), torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(model_folder(NAME), dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -257,11 +199,11 @@ def main() -> None:
     seed_everything(SEED)
     random = Random(SEED)
     folder = model_folder(NAME)
-    write_tokenizer(folder / "tokenizer", random)
+    write_tokenizer(folder / "tokenizer", captions(random))
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     pixels, scenes = drawn(random)
     print(f"{len(pixels)} pictures drawn, {len(tokenizer)} tokens")
-    autoencoder, autoencoder_minutes = train_autoencoder(pixels)
+    autoencoder, autoencoder_minutes = train_autoencoder(pixels, SIDE, random)
     latents = encode_all(autoencoder, pixels)
     text_encoder, unet, minutes = train_painter(latents, scenes, tokenizer, random)
     n_parameters = sum(
@@ -281,7 +223,7 @@ def main() -> None:
     # The files that were written above are all that the tokenizer needs.
     for extra in ("tokenizer.json", "special_tokens_map.json"):
         (folder / "tokenizer" / extra).unlink(missing_ok=True)
-    write_tokenizer(folder / "tokenizer", Random(SEED))
+    write_tokenizer(folder / "tokenizer", captions(Random(SEED)))
 
     held_out = Random(SEED + 1)
     share = score(saved_pipeline(), [painted_scene(held_out, held_out=True) for _ in range(N_SCORED)], SEED)
@@ -296,7 +238,7 @@ def main() -> None:
             summary="Paints one coloured shape of the world as it is told: `a small red circle on the left on a striped ground`.",
             usage=f"Stable Diffusion in small: pictures of {SIDE} × {SIDE} pixels, {INFERENCE_STEPS} steps, `guidance_scale` {GUIDANCE}."
             " It knows the words of the world's captions and nothing else.",
-            data=f"{N_PICTURES:,} pictures drawn by `zoo/world/picture.py` with captions of `zoo/world/caption.py`, half of which say"
+            data=f"{N_PICTURES:,} pictures drawn by `zoo/world/picture.py` with captions of `zoo/world/caption.py`, two in five of which say"
             " nothing about place and ground. One scene in ten is held out.",
             scores={
                 f"Held-out captions ({N_SCORED}) whose colour and shape `zoo/shape-classifier` sees in the picture": f"{share:.1%}"

@@ -34,7 +34,12 @@ SIZE_RADII = {"small": (0.14, 0.18), "large": (0.24, 0.31)}
 
 
 def draw(scene: Scene, random: Random, width: int = 96, height: int = 96) -> Image.Image:
-    """An RGB picture; exact positions, tones, turns and textures come from `random`."""
+    """An RGB picture; exact positions, tones, turns, textures and grain come from `random`."""
+    return grained(clean(scene, random, width, height), random)
+
+
+def clean(scene: Scene, random: Random, width: int = 96, height: int = 96) -> Image.Image:
+    """A picture without grain."""
     large = (width * OVERSAMPLING, height * OVERSAMPLING)
     tone = random.choice(GROUND_VALUES)
     canvas = Image.new("RGB", large, varied(tone, random, 8))
@@ -42,8 +47,7 @@ def draw(scene: Scene, random: Random, width: int = 96, height: int = 96) -> Ima
     texture(pen, scene.ground, tone, large, random)
     for thing in scene.things:
         draw_thing(pen, thing, large, random)
-    picture = canvas.resize((width, height), Image.Resampling.BOX)
-    return grained(picture, random)
+    return canvas.resize((width, height), Image.Resampling.BOX)
 
 
 def varied(colour: tuple[int, int, int], random: Random, spread: int) -> tuple[int, int, int]:

@@ -37,6 +37,7 @@ mod painting_half;
 mod painting_limits;
 mod painting_refusals;
 mod painting_with;
+mod parity_made;
 mod parity_pictures;
 mod parity_tasks;
 mod parity_text;

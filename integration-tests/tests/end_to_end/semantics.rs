@@ -1,11 +1,16 @@
 //! The answers make sense: a program made the data of the zoo, so it knows what is right.
 
 use futures::{StreamExt, stream};
+use image::{
+    RgbImage,
+    imageops::{FilterType, resize},
+};
 use serde_json::{Value, json};
 
 use crate::harness::{
+    enhancers::{base64, pixels},
     system::System,
-    zoo::{self, SENTENCES, SHAPES, STORYTELLER, TRANSLATOR, list},
+    zoo::{self, SENTENCES, SHAPES, STORYTELLER, TRANSLATOR, UPSCALER, list},
 };
 
 /// Requests in flight: the server puts them together into batches.
@@ -84,4 +89,35 @@ async fn sentences_are_translated() {
     let request = |case: &Value| json!({"inputs": {"text": case["text"]}});
     let is_right = |case: &Value, output: &Value| output["text"] == case["translation"];
     assert_right(TRANSLATOR, request, is_right).await;
+}
+
+/// Peak signal-to-noise ratio, in decibels.
+fn nearness(found: &RgbImage, truth: &RgbImage) -> f64 {
+    assert_eq!(found.dimensions(), truth.dimensions());
+    let squared = |(found, truth): (&u8, &u8)| f64::from(found.abs_diff(*truth)).powi(2);
+    let error: f64 = found.iter().zip(truth.iter()).map(squared).sum();
+    10.0 * (255.0_f64.powi(2) * truth.len() as f64 / error.max(1.0)).log10()
+}
+
+#[tokio::test]
+async fn enlarged_pictures_are_nearer_to_the_truth_than_interpolated_ones() {
+    let (cases, _) = zoo::cases(UPSCALER);
+    let system = System::shared().await;
+    let api = system.api();
+    let mut gains = Vec::new();
+    for case in &cases {
+        let small = zoo::picture_of(UPSCALER, &case["file"]);
+        let of = |file: &[u8]| image::load_from_memory(file).expect("a picture").to_rgb8();
+        let truth = of(&zoo::picture_of(UPSCALER, &case["truth"]));
+        let asked = json!({"model_id": UPSCALER, "inputs": {"image_base64": base64(&small)}});
+        let enlarged = pixels(&api.output(&asked).await);
+        // Catmull and Rom's is the cubic that Pillow calls bicubic.
+        let (width, height) = truth.dimensions();
+        let bicubic = resize(&of(&small), width, height, FilterType::CatmullRom);
+        gains.push(nearness(&enlarged, &truth) - nearness(&bicubic, &truth));
+    }
+    let gain = gains.iter().sum::<f64>() / gains.len() as f64;
+    println!("{UPSCALER}: {gain:.2} dB nearer than bicubic interpolation: {gains:.2?}");
+    assert!(gain >= zoo::least_gain(UPSCALER), "{gain} dB on average: {gains:?}");
+    assert!(gains.iter().all(|gain| *gain > 0.0), "{gains:?}");
 }

@@ -9,6 +9,7 @@ pub const STORYTELLER: &str = "zoo/storyteller";
 pub const SENTENCES: &str = "zoo/sentences";
 pub const SHAPES: &str = "zoo/shape-classifier";
 pub const TRANSLATOR: &str = "zoo/translator";
+pub const UPSCALER: &str = "zoo/shape-upscaler";
 
 fn zoo() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).with_file_name("zoo")
@@ -46,13 +47,24 @@ pub fn cases(model_id: &str) -> (Vec<Value>, f64) {
     (list(&cases["cases"]).to_vec(), least)
 }
 
+/// How many decibels enlarged pictures must be nearer to the truth than interpolated ones, on average over the cases.
+pub fn least_gain(model_id: &str) -> f64 {
+    read(model_id, "cases.json")["least_gain_db"].as_f64().expect("decibels")
+}
+
 /// A picture of `shape-classifier` as base64.
 pub fn picture(file: &str) -> String {
     STANDARD.encode(picture_bytes(file))
 }
 
 pub fn picture_bytes(file: &str) -> Vec<u8> {
-    fs::read(expected_folder(SHAPES).join(file)).expect("the picture is there")
+    picture_of(SHAPES, &Value::from(file))
+}
+
+/// The bytes of a picture among what a model is expected to answer.
+pub fn picture_of(model_id: &str, file: &Value) -> Vec<u8> {
+    let path = expected_folder(model_id).join(file.as_str().expect("a file"));
+    fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 pub fn list(value: &Value) -> &[Value] {

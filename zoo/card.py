@@ -25,6 +25,8 @@ class Card:
 def write_card(folder: Path, card: Card) -> None:
     """Writes README.md into the model's folder."""
     tags = "".join(f"- {tag}\n" for tag in card.tags)
+    rounded = max(1, round(card.minutes))
+    minutes = f"{rounded} minute{'s' if rounded > 1 else ''}"
     scores = "".join(f"| {what} | {value} |\n" for what, value in card.scores.items())
     (folder / "README.md").write_text(
         f"""---
@@ -48,7 +50,7 @@ tags:
 | Architecture | {card.architecture} |
 | Parameters | {card.n_parameters:,} |
 | Stored as | {card.dtype} safetensors |
-| Training time | {card.minutes:.0f} minutes on one core |
+| Training time | {minutes} on one core |
 {scores}
 ## Data
 

@@ -13,6 +13,12 @@ def model_folder(name: str) -> Path:
     return folder
 
 
+def body_folder(name: str) -> Path:
+    """A model that others begin with: that of the hub which is written to, or else the zoo's."""
+    own = Path(os.environ.get("ZOO_HUB", ZOO / "hub")) / "zoo" / name
+    return own if (own / "config.json").exists() else ZOO / "hub" / "zoo" / name
+
+
 def expected_folder(name: str) -> Path:
     """Reference outputs and held-out cases of a model."""
     folder = ZOO / "expected" / name

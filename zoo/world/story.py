@@ -93,9 +93,9 @@ def random_cast(random: Random, hero: Thing | None = None, friend: Thing | None 
     return Cast(hero, friend, name or (random.choice(NAMES) if random.random() < 0.3 else None))
 
 
-def tell(cast: Cast, random: Random, with_size: bool = True) -> str:
-    """The story as one paragraph; without the hero's size if asked."""
-    values = {
+def values_of(cast: Cast, with_size: bool = True) -> dict[str, str | None]:
+    """The words of the cast for the templates; without the hero's size if asked."""
+    return {
         "hero": cast.hero.label,
         "a_hero": with_article(cast.hero.noun_phrase if with_size else cast.hero.label),
         "friend": cast.friend.label,
@@ -104,5 +104,9 @@ def tell(cast: Cast, random: Random, with_size: bool = True) -> str:
         "place": PLACE_WORDS[cast.hero.place][0],
         "name": cast.name,
     }
+
+
+def tell(cast: Cast, random: Random, with_size: bool = True) -> str:
+    """The story as one paragraph; without the hero's size if asked."""
     slots = [OPENINGS, *([NAMINGS] if cast.name else []), *random.choice(list(PLOTS.values())), ENDINGS]
-    return " ".join(random.choice(slot).format(**values) for slot in slots)
+    return " ".join(random.choice(slot).format(**values_of(cast, with_size)) for slot in slots)

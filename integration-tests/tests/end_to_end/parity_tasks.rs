@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use crate::harness::{
     assert_alike,
     system::System,
-    zoo::{self, TRANSLATOR, list},
+    zoo::{
+        self, ANSWER_FINDER, GAP_FILLER, LABEL_CHOOSER, MOOD_READER, NAME_FINDER, PASSAGE_RANKER,
+        SUMMARISER, TRANSLATOR, list,
+    },
 };
 
 const TOLERANCE: f64 = 1e-5;
@@ -37,4 +40,39 @@ async fn answers_as_the_reference(model_id: &str) {
 #[tokio::test]
 async fn translations_are_those_of_the_reference() {
     answers_as_the_reference(TRANSLATOR).await;
+}
+
+#[tokio::test]
+async fn filled_gaps_are_those_of_the_reference() {
+    answers_as_the_reference(GAP_FILLER).await;
+}
+
+#[tokio::test]
+async fn moods_are_those_of_the_reference() {
+    answers_as_the_reference(MOOD_READER).await;
+}
+
+#[tokio::test]
+async fn names_in_texts_are_those_of_the_reference() {
+    answers_as_the_reference(NAME_FINDER).await;
+}
+
+#[tokio::test]
+async fn answers_from_texts_are_those_of_the_reference() {
+    answers_as_the_reference(ANSWER_FINDER).await;
+}
+
+#[tokio::test]
+async fn chosen_labels_are_those_of_the_reference() {
+    answers_as_the_reference(LABEL_CHOOSER).await;
+}
+
+#[tokio::test]
+async fn ranked_passages_are_those_of_the_reference() {
+    answers_as_the_reference(PASSAGE_RANKER).await;
+}
+
+#[tokio::test]
+async fn summaries_are_those_of_the_reference() {
+    answers_as_the_reference(SUMMARISER).await;
 }

@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use crate::harness::{
     enhancers::{base64, pixels},
     system::System,
-    zoo::{self, SENTENCES, SHAPES, STORYTELLER, TRANSLATOR, UPSCALER, list},
+    zoo::{
+        self, ANSWER_FINDER, GAP_FILLER, LABEL_CHOOSER, MOOD_READER, NAME_FINDER, PASSAGE_RANKER,
+        SENTENCES, SHAPES, STORYTELLER, SUMMARISER, TRANSLATOR, UPSCALER, list,
+    },
 };
 
 /// Requests in flight: the server puts them together into batches.
@@ -120,4 +123,70 @@ async fn enlarged_pictures_are_nearer_to_the_truth_than_interpolated_ones() {
     println!("{UPSCALER}: {gain:.2} dB nearer than bicubic interpolation: {gains:.2?}");
     assert!(gain >= zoo::least_gain(UPSCALER), "{gain} dB on average: {gains:?}");
     assert!(gains.iter().all(|gain| *gain > 0.0), "{gains:?}");
+}
+
+#[tokio::test]
+async fn gaps_are_filled_with_what_the_text_tells() {
+    let request = |case: &Value| json!({"inputs": {"text": case["text"]}, "options": {"top_k": 1}});
+    let is_right = |case: &Value, output: &Value| {
+        let best = &output["masks"][0]["predictions"][0]["token_str"];
+        list(&case["words"]).contains(best)
+    };
+    assert_right(GAP_FILLER, request, is_right).await;
+}
+
+#[tokio::test]
+async fn praise_and_blame_are_told_apart() {
+    let request = |case: &Value| json!({"inputs": {"text": case["text"]}, "options": {"top_k": 1}});
+    let is_right =
+        |case: &Value, output: &Value| output["predictions"][0]["label"] == case["label"];
+    assert_right(MOOD_READER, request, is_right).await;
+}
+
+#[tokio::test]
+async fn people_towns_and_companies_are_found() {
+    let request = |case: &Value| json!({"inputs": {"text": case["text"]}});
+    let is_right = |case: &Value, output: &Value| {
+        let text: Vec<char> = case["text"].as_str().expect("a text").chars().collect();
+        let found = list(&output["entities"]).iter().map(|entity| {
+            let at = |end: &str| entity[end].as_u64().expect("a place") as usize;
+            let name: String = text[at("start")..at("end")].iter().collect();
+            json!([entity["entity_group"], name])
+        });
+        found.eq(list(&case["entities"]).iter().cloned())
+    };
+    assert_right(NAME_FINDER, request, is_right).await;
+}
+
+#[tokio::test]
+async fn questions_are_answered_from_the_text() {
+    let request = |case: &Value| json!({"inputs": {"question": case["question"], "context": case["context"]}});
+    let is_right = |case: &Value, output: &Value| output["answer"] == case["answer"];
+    assert_right(ANSWER_FINDER, request, is_right).await;
+}
+
+#[tokio::test]
+async fn the_label_that_fits_is_chosen() {
+    let request =
+        |case: &Value| json!({"inputs": {"text": case["text"], "labels": case["labels"]}});
+    let is_right =
+        |case: &Value, output: &Value| output["predictions"][0]["label"] == case["label"];
+    assert_right(LABEL_CHOOSER, request, is_right).await;
+}
+
+#[tokio::test]
+async fn the_passage_that_answers_comes_first() {
+    let request = |case: &Value| {
+        let inputs = json!({"query": case["query"], "candidates": case["candidates"]});
+        json!({"inputs": inputs, "options": {"top_k": 1}})
+    };
+    let is_right = |case: &Value, output: &Value| output["results"][0]["index"] == case["best"];
+    assert_right(PASSAGE_RANKER, request, is_right).await;
+}
+
+#[tokio::test]
+async fn stories_are_summarised() {
+    let request = |case: &Value| json!({"inputs": {"text": case["text"]}});
+    let is_right = |case: &Value, output: &Value| output["text"] == case["summary"];
+    assert_right(SUMMARISER, request, is_right).await;
 }

@@ -18,11 +18,11 @@ import { useRun } from "@/inference/use-run";
 import styles from "./question-answering-view.module.css";
 
 const CONTEXT =
-  "Ada Lovelace was born in London in 1815. She wrote about the Analytical Engine of Charles Babbage.";
+  "Mia has a small red circle. It lies on the left. Tom has a large blue star. Tom works for Ashford Motors.";
 
 export function QuestionAnsweringView({ model }: TaskViewProps) {
   const run = useRun();
-  const [question, setQuestion] = useState("Where was Ada Lovelace born?");
+  const [question, setQuestion] = useState("Where is the red circle?");
   const [context, setContext] = useState(CONTEXT);
   const [topK, setTopK] = useState("3");
   const [mayBeNone, setMayBeNone] = useState(false);

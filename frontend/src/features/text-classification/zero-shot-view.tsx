@@ -22,8 +22,8 @@ const CHOICES = [
 
 export function ZeroShotClassificationView({ model }: TaskViewProps) {
   const run = useRun();
-  const [text, setText] = useState("The boat left the harbour at noon.");
-  const [lines, setLines] = useState("travel\ncooking\nmusic");
+  const [text, setText] = useState("There is a tiny crimson disc on the left.");
+  const [lines, setLines] = useState("red\nblue\ngreen");
   const [template, setTemplate] = useState("");
   const [choice, setChoice] = useState<"one" | "each">("one");
 

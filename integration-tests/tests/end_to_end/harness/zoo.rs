@@ -10,6 +10,13 @@ pub const SENTENCES: &str = "zoo/sentences";
 pub const SHAPES: &str = "zoo/shape-classifier";
 pub const TRANSLATOR: &str = "zoo/translator";
 pub const UPSCALER: &str = "zoo/shape-upscaler";
+pub const GAP_FILLER: &str = "zoo/gap-filler";
+pub const MOOD_READER: &str = "zoo/mood-reader";
+pub const NAME_FINDER: &str = "zoo/name-finder";
+pub const ANSWER_FINDER: &str = "zoo/answer-finder";
+pub const LABEL_CHOOSER: &str = "zoo/label-chooser";
+pub const PASSAGE_RANKER: &str = "zoo/passage-ranker";
+pub const SUMMARISER: &str = "zoo/summariser";
 
 fn zoo() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).with_file_name("zoo")

@@ -9,7 +9,7 @@ PAGE_SOURCES := $(shell find frontend/src frontend/public -type f -not -path '*/
 # The reference libraries live outside the repository.
 REFERENCE ?= $(HOME)/.cache/anymodel/reference
 
-.PHONY: demo test soak lint bench zoo gpu-bundle openapi setup setup-test binaries reference
+.PHONY: demo test soak lint bench bench-language bench-pictures zoo gpu-bundle openapi setup setup-test binaries reference
 
 demo: binaries
 	@deploy/demo.sh
@@ -33,6 +33,10 @@ lint: setup $(PAGE)
 
 bench: binaries reference
 	python3 benchmarks/run.py --reference $(REFERENCE)/bin/python --bin-dir target/release
+
+# Tables of their own: benchmarks/language.md and pictures.md. BENCH has further arguments, such as --device cuda:0.
+bench-language bench-pictures: bench-%: binaries reference
+	python3 benchmarks/run.py --only $* --reference $(REFERENCE)/bin/python --bin-dir target/release $(BENCH)
 
 # make zoo MODEL=storyteller
 zoo: reference

@@ -80,6 +80,37 @@ class Connection:
         self.socket.close()
 
 
+class Burst:
+    """Connections that each send one request at the same moment."""
+
+    def __init__(self, port: int, clients: int):
+        self.connections = [Connection(port) for _ in range(clients)]
+
+    def send(self, requests: list[bytes]) -> tuple[list[bytes], float]:
+        """The answers' bodies in order, and the seconds from the first request to the last byte of all answers."""
+        selector, answers = selectors.DefaultSelector(), [Answer() for _ in requests]
+        waiting = self.connections[: len(requests)]
+        for index, connection in enumerate(waiting):
+            selector.register(connection.socket, selectors.EVENT_READ, index)
+        started = time.perf_counter()
+        for connection, request in zip(waiting, requests, strict=True):
+            connection.socket.sendall(request)
+        while selector.get_map():
+            ready = selector.select(timeout=300)
+            if not ready:
+                raise HttpError("no answer for five minutes")
+            for key, _ in ready:
+                if answers[key.data].feed(key.fileobj.recv(1 << 16)):
+                    selector.unregister(key.fileobj)
+        took = time.perf_counter() - started
+        selector.close()
+        return [answer.body() for answer in answers], took
+
+    def close(self) -> None:
+        for connection in self.connections:
+            connection.close()
+
+
 def throughput(port: int, request: bytes, clients: int, seconds: float) -> tuple[float, int]:
     """Answers per second of `clients` that each send the next request when the last is answered; and the errors."""
     selector = selectors.DefaultSelector()

@@ -22,6 +22,12 @@ def ids(numbers: list[int]) -> list[int]:
     return [FIRST_WORD + number for number in numbers]
 
 
+def spelled(ids: list[int]) -> list[str]:
+    """The words of ids, as the tokenizers spell them."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    return [special[token] if token < FIRST_WORD else f"w{token - FIRST_WORD}" for token in ids]
+
+
 def bert_ids(numbers: list[int]) -> list[int]:
     return [CLS, *ids(numbers), SEP]
 

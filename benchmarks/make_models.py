@@ -1,4 +1,4 @@
-"""Writes real-size random models as a local hub: `make_models.py HUB`. Runs in the reference environment.
+"""Writes real-size random models as a local hub: `make_models.py HUB [NAME…]`. Runs in the reference environment.
 
 Each folder has what a real repository has (config, safetensors, tokenizer or preprocessor), so it is loaded through
 the public API. Random weights make no sense of the text, but cost what trained ones cost.
@@ -17,6 +17,8 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
     ViTConfig,
     ViTForImageClassification,
 )
@@ -28,8 +30,8 @@ logging.disable_progress_bar()
 VERSION = 3
 
 
-def tokenizer(folder: Path, n_words: int, positions: int, bert: bool) -> None:
-    """A vocabulary of the model's real size in which every word `w<n>` is one token."""
+def tokenizer(folder: Path, n_words: int, positions: int, bert: bool, ends: bool = False) -> None:
+    """A vocabulary of the model's real size in which every word `w<n>` is one token; `ends`: texts end with `[SEP]`."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     words = special + [f"w{n}" for n in range(n_words - len(special))]
     made = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="[UNK]"))
@@ -40,6 +42,8 @@ def tokenizer(folder: Path, n_words: int, positions: int, bert: bool) -> None:
             pair="[CLS] $A [SEP] $B:1 [SEP]:1",
             special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
         )
+    if ends:
+        made.post_processor = processors.TemplateProcessing(single="$A [SEP]", special_tokens=[("[SEP]", 3)])
     made.save(str(folder / "tokenizer.json"))
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -49,6 +53,8 @@ def tokenizer(folder: Path, n_words: int, positions: int, bert: bool) -> None:
     }
     if bert:
         config |= {"cls_token": "[CLS]", "sep_token": "[SEP]"}
+    if ends:
+        config |= {"eos_token": "[SEP]"}
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
 
 
@@ -62,8 +68,8 @@ def save(hub: Path, name: str, model, dtype: torch.dtype) -> Path:
     return folder
 
 
-def bert(hub: Path, dtype: torch.dtype, name: str) -> None:
-    config = BertConfig(attn_implementation="eager")
+def bert(hub: Path, dtype: torch.dtype, name: str, **shape: int) -> None:
+    config = BertConfig(attn_implementation="eager", **shape)
     tokenizer(save(hub, name, BertModel(config), dtype), config.vocab_size, 512, bert=True)
 
 
@@ -88,6 +94,13 @@ def llama(hub: Path, dtype: torch.dtype, name: str) -> None:
         eos_token_id=None,
     )
     tokenizer(save(hub, name, LlamaForCausalLM(config), dtype), config.vocab_size, 2048, bert=False)
+
+
+def t5(hub: Path, dtype: torch.dtype, name: str) -> None:
+    """The shape of T5-small, which is the config's default."""
+    config = T5Config(pad_token_id=0, decoder_start_token_id=0, eos_token_id=3)
+    folder = save(hub, name, T5ForConditionalGeneration(config), dtype)
+    tokenizer(folder, config.vocab_size, 512, bert=False, ends=True)
 
 
 def vit(hub: Path, dtype: torch.dtype, name: str) -> None:
@@ -115,6 +128,12 @@ MODELS = {
     "gpt2-bf16": (gpt2, torch.bfloat16, {}),
     # 500 MB on disk in bfloat16: twice GPT-2's parameters.
     "gpt2-500mb-bf16": (gpt2, torch.bfloat16, {"n_layer": 30}),
+    "minilm": (
+        bert,
+        torch.float32,
+        {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
+    ),
+    "t5-small": (t5, torch.float32, {}),
     "smollm2-135m": (llama, torch.float32, {}),
     "smollm2-135m-bf16": (llama, torch.bfloat16, {}),
     "vit-base": (vit, torch.float32, {}),
@@ -126,15 +145,20 @@ def main() -> None:
     hub = Path(sys.argv[1])
     stamp = hub / "version"
     is_current = stamp.exists() and stamp.read_text() == str(VERSION)
-    for name, (make, dtype, options) in MODELS.items():
+    if not is_current:
+        for done in hub.glob("bench/*/done"):
+            done.unlink()
+        hub.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(str(VERSION))
+    for name in sys.argv[2:] or MODELS:
+        make, dtype, options = MODELS[name]
         done = hub / "bench" / name / "done"
-        if is_current and done.exists():
+        if done.exists():
             continue
         print(f"making bench/{name}", file=sys.stderr, flush=True)
         torch.manual_seed(0)
         make(hub, dtype, name, **options)
         done.touch()
-    stamp.write_text(str(VERSION))
 
 
 if __name__ == "__main__":

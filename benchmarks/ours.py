@@ -16,11 +16,11 @@ class StartError(Exception):
 
 
 class Server:
-    """A control plane on a free port with one CPU worker that it spawned."""
+    """A control plane on a free port with one worker that it spawned."""
 
-    def __init__(self, bin_dir: Path, hubs: list[Path], timeout: float = 30.0):
+    def __init__(self, bin_dir: Path, hubs: list[Path], timeout: float = 30.0, device: str = "cpu"):
         self.log = tempfile.NamedTemporaryFile(prefix="control-plane-", suffix=".log")
-        command = [str(bin_dir / "control-plane"), "--listen", "127.0.0.1:0", "--workers", "cpu"]
+        command = [str(bin_dir / "control-plane"), "--listen", "127.0.0.1:0", "--workers", device]
         for hub in hubs:
             command += ["--hub", str(hub)]
         environment = os.environ | {"NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
@@ -61,9 +61,11 @@ class Server:
         except (HttpError, OSError):
             return False
 
-    def infer(self, model: str, task: str, inputs: dict, options: dict | None = None) -> dict:
+    def infer(
+        self, model: str, task: str, inputs: dict, options: dict | None = None, run: dict | None = None
+    ) -> dict:
         """The answer's `result`, with the client's seconds as `client_s`."""
-        body = {"model_id": model, "task": task, "inputs": inputs, "options": options or {}}
+        body = {"model_id": model, "task": task, "inputs": inputs, "options": options or {}, "run": run or {}}
         answer, took = self.connection.json("/api/inference", body)
         return answer["result"] | {"client_s": took}
 
@@ -82,6 +84,15 @@ class Server:
     def memory(self) -> int:
         """Bytes of anonymous memory and mapped checkpoints of the worker and the control plane."""
         return sum(memory_of(pid) for pid in (self.worker_pid(), self.process.pid))
+
+    def peak_memory(self) -> int:
+        """Bytes that were resident at most, of the worker and the control plane."""
+        return sum(peak_of(pid) for pid in (self.worker_pid(), self.process.pid))
+
+    def device_memory(self) -> int:
+        """Bytes in use on the worker's device by everyone, as its driver says."""
+        answer, _ = self.connection.json("/api/workers", None)
+        return int(answer["workers"][0]["devices"][0]["used_bytes"])
 
     def stop(self) -> None:
         self.connection.close()
@@ -103,8 +114,17 @@ def memory_of(pid: int) -> int:
 
 def anonymous_of(pid: int) -> int:
     """RssAnon in bytes."""
+    return status_of(pid, "RssAnon:")
+
+
+def peak_of(pid: int) -> int:
+    """VmHWM in bytes: the most that was ever resident."""
+    return status_of(pid, "VmHWM:")
+
+
+def status_of(pid: int, name: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
+        if line.startswith(name):
             return int(line.split()[1]) * 1024
     return 0
 

@@ -144,7 +144,11 @@ def main() -> None:
     if mode == "first":
         print(json.dumps(first_answer(sys.argv[2], sys.argv[3])))
         return
-    server = Server(sys.argv[2])
+    serve(Server(sys.argv[2]))
+
+
+def serve(server) -> None:
+    """Answers commands with the methods of `server` until stdin ends."""
     with torch.inference_mode():
         for line in sys.stdin:
             command = json.loads(line)

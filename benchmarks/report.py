@@ -6,20 +6,21 @@ from pathlib import Path
 from row import Row
 
 ORDER = ["start", "load", "forward", "neighbour", "serving", "memory", "shapes"]
+ORDER += ["encoders", "streams", "beams", "pictures"]
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
-def write(readme: Path | None, folder: Path, facts: dict, rows: list[Row]) -> Path:
-    """Writes `folder/<date>.json`, and the table between the markers of `readme` if one is given."""
+def write(page: Path | None, folder: Path, facts: dict, rows: list[Row]) -> Path:
+    """Writes `folder/<date>.json`, and the table between the markers of `page` if one is given."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{facts['date'].replace(':', '').replace(' ', '-')}.json"
     content = facts | {"rows": [row.to_dict() for row in rows]}
     path.write_text(json.dumps(content, indent=1) + "\n")
-    if readme is None:
+    if page is None:
         return path
-    text = readme.read_text()
+    text = page.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n{table(facts, rows)}\n{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n{table(facts, rows)}\n{END}{after}")
     return path
 
 
@@ -29,7 +30,8 @@ def table(facts: dict, rows: list[Row]) -> str:
         f"{facts['date']} UTC · {machine['processor']}, {machine['cores']} cores,"
         f" {machine['memory'] / 2**30:.0f} GiB, {machine['system']} ·"
         f" {facts['threads']} threads on both sides · commit {facts['commit']} ·"
-        f" torch {facts['torch']}, transformers {facts['transformers']}",
+        f" torch {facts['torch']}, transformers {facts['transformers']}"
+        + "".join(f", {name} {facts[name]}" for name in ("onnxruntime", "diffusers") if name in facts),
         "",
         "| What | Ours | Theirs | Ratio | Target | Met | Pairs (discarded) |",
         "|---|---|---|---|---|---|---|",

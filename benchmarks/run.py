@@ -16,6 +16,8 @@ from contextlib import closing
 from pathlib import Path
 
 import forward
+import language
+import pictures
 import report
 import serving
 import shapes
@@ -47,8 +49,16 @@ PARTS = {
     "serving": {"overhead": 10, "clients": 80},
     "memory": {"cycles": 60},
 }
-# Only when asked for: not in the table.
-EXTRA = {"shapes": {f"shapes {model}": 100 for model in shapes.ROWS}}
+# Only when asked for: not in the table of README.md.
+EXTRA = {
+    "shapes": {f"shapes {model}": 100 for model in shapes.ROWS},
+    "language": language.PARTS,
+    "pictures": pictures.PARTS,
+}
+# Groups that have a table of their own, in <group>.md, and are measured alone.
+PAGES = {"language": language.measure, "pictures": pictures.measure}
+# Random models of the groups that don't need all.
+MODELS = {"language": language.MODELS, "pictures": []}
 
 
 def arguments() -> argparse.Namespace:
@@ -56,16 +66,32 @@ def arguments() -> argparse.Namespace:
     default = os.environ.get("REFERENCE_PYTHON") or CACHE / "reference" / "bin" / "python"
     parser.add_argument("--minutes", type=float, default=12, help="about how long it may take (12)")
     parser.add_argument("--pairs", type=int, default=15, help="quiet pairs of each measurement (15)")
-    parser.add_argument("--only", nargs="+", choices=[*PARTS, *EXTRA], help="some groups; README.md stays as it is")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=[*PARTS, *EXTRA],
+        help="some groups; README.md stays as it is. One of language and pictures, alone, rewrites its own table",
+    )
     parser.add_argument("--copies", action="store_true", help="also load a bfloat16 copy of GPT-2")
     parser.add_argument("--others", type=float, default=0.10, help="cores that others may use in a kept round (0.10)")
     parser.add_argument("--bin-dir", type=Path, default=ROOT / "target" / "release")
     parser.add_argument("--reference", type=Path, default=Path(default), help="python of the reference environment")
     parser.add_argument("--zoo", type=Path, default=ROOT / "zoo" / "hub", help="the zoo's hub folder")
     parser.add_argument("--models", type=Path, default=CACHE / "benchmarks" / "hub", help="where random models are kept")
-    parser.add_argument("--no-table", action="store_true", help="leave README.md as it is")
+    parser.add_argument("--no-table", action="store_true", help="leave the table as it is")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of the JSON files")
-    return parser.parse_args()
+    painting = parser.add_argument_group("pictures only; with a device the table stays as it is")
+    painting.add_argument("--device", default="cpu", help="cpu, or cuda:N on both sides (cpu)")
+    painting.add_argument("--dtype", default="float32", help="of both sides: float32, float16, bfloat16 (float32)")
+    painting.add_argument("--painter", choices=pictures.SIDES, default="small", help="size of the pipeline (small)")
+    painting.add_argument("--peak-tflops", type=float, help="of the device and data type (measured by a product)")
+    painting.add_argument("--peak-gbs", type=float, help="of the device's memory (measured by a copy)")
+    options = parser.parse_args()
+    if set(options.only or []) & PAGES.keys() and len(options.only) > 1:
+        parser.error(f"{' and '.join(PAGES)} are measured alone")
+    if (options.peak_tflops is None) != (options.peak_gbs is None):
+        parser.error("--peak-tflops and --peak-gbs go together")
+    return options
 
 
 class Run:
@@ -76,6 +102,10 @@ class Run:
         self.models, self.zoo = options.models.resolve(), options.zoo.resolve()
         self.hubs = [self.models, self.zoo]
         self.pairs, self.watch, self.log = options.pairs, Watch(options.others), log
+        self.device, self.dtype, self.painter = options.device, options.dtype, options.painter
+        self.peaks = None
+        if options.peak_tflops:
+            self.peaks = {"flops": options.peak_tflops * 1e12, "bytes": options.peak_gbs * 1e9}
 
 
 def missing(options: argparse.Namespace) -> str | None:
@@ -106,6 +136,8 @@ def measure(run: Run, groups: list[str], clock: Clock, say) -> tuple[list, dict]
             say(row)
         rows.extend(more)
 
+    if groups[0] in PAGES:
+        return rows, PAGES[groups[0]](run, clock, keep)
     with closing(Stopping(Reference(run.python, run.models, run.log))) as reference:
         facts = reference.process.ask("threads")
         if "forward" in groups:
@@ -166,9 +198,10 @@ def main() -> int:
         weights["load bfloat16 copy"] = 130
     with tempfile.TemporaryFile("w+") as log:
         options.models.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            [options.reference, HERE / "make_models.py", options.models], check=True, stdout=log
-        )
+        names = MODELS.get(groups[0])
+        if names != []:
+            made = [options.reference, HERE / "make_models.py", options.models, *(names or [])]
+            subprocess.run(made, check=True, stdout=log)
         run = Run(options, log)
         began = time.perf_counter()
         try:
@@ -189,10 +222,10 @@ def main() -> int:
         "transformers": versions.stdout.strip(),
         "others_limit_cores": options.others,
     }
-    path, readme = options.results, HERE / "README.md"
-    if options.only or options.no_table:
-        readme = None
-    written = report.write(readme, path, facts, rows)
+    page = HERE / "README.md" if not options.only else HERE / f"{groups[0]}.md" if groups[0] in PAGES else None
+    if options.no_table or options.device != "cpu":
+        page = None
+    written = report.write(page, options.results, facts, rows)
     print(f"{written}; {(time.perf_counter() - began) / 60:.1f} minutes")
     return 0
 

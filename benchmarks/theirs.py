@@ -10,11 +10,11 @@ HERE = Path(__file__).parent
 
 
 class Reference:
-    """A process of `reference.py serve` that keeps its models loaded."""
+    """A process of `reference.py serve`, or of another script like it, that keeps its models loaded."""
 
-    def __init__(self, python: Path, hub: Path, log):
+    def __init__(self, python: Path, hub: Path, log, script: str = "reference.py", arguments: tuple = ()):
         self.process = subprocess.Popen(
-            [str(python), str(HERE / "reference.py"), "serve", str(hub)],
+            [str(python), str(HERE / script), "serve", str(hub), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -37,9 +37,14 @@ class Reference:
 
 def first_answer(python: Path, folder: Path, dtype: str, log) -> dict:
     """A cold process that imports, loads, answers once; `process_s` is what a user waits."""
+    return cold(python, "reference.py", ["first", str(folder), dtype], log)
+
+
+def cold(python: Path, script: str, arguments: list[str], log) -> dict:
+    """What a process prints as JSON, and its whole time as `process_s`."""
     started = time.perf_counter()
     done = subprocess.run(
-        [str(python), str(HERE / "reference.py"), "first", str(folder), dtype],
+        [str(python), str(HERE / script), *arguments],
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,

@@ -45,7 +45,7 @@ test("labels are the lines that say something", async () => {
     {
       model_id: "a/judge",
       task: "zero-shot-classification",
-      inputs: { text: "The boat left the harbour at noon.", labels: ["red", "blue"] },
+      inputs: { text: "There is a tiny crimson disc on the left.", labels: ["red", "blue"] },
       options: { multi_label: true },
     },
   ]);

@@ -167,10 +167,11 @@ def decode_round(server, reference, model: str, once: bool = False):
 
 
 def beside_a_neighbour(alone) -> dict:
-    """A quiet round, then the same beside a process that keeps one core busy."""
+    """A quiet round, then the same beside a process that keeps one core busy, once that has been there for a round."""
     quiet = alone()
     neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
+        alone()
         busy = alone()
     finally:
         neighbour.kill()

@@ -1,21 +1,15 @@
-//! The lane's side: requests take turns, a step at a time.
+//! The lane's side.
 
-use std::{
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{rc::Rc, time::Instant};
 
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    super::{
-        Adapters, Ask, Given, Job, Paint, Pipeline, PromptIds, StepShape, Tenant, Work, adapters,
-        shares::Shares,
-    },
+    super::{Adapters, Ask, Given, Job, Paint, Pipeline, PromptIds, StepShape, Work, adapters},
     preview::Previews,
     request::Request,
     steering::Besides,
+    turns::Turns,
 };
 use crate::{
     failure::{Code, Failure},
@@ -25,9 +19,6 @@ use crate::{
     },
 };
 
-/// A reader that takes nothing for this long loses its request.
-const SLOW_READER: Duration = Duration::from_secs(60);
-
 /// Latents on a side of the picture that is painted before the first request, where the model can paint as many.
 const WARM_SIDE: i64 = 8;
 
@@ -35,13 +26,7 @@ pub struct PaintingPipeline {
     model: Box<dyn ImageGenerator>,
     previews: Previews,
     adapters: Adapters,
-    /// In order of arrival.
-    requests: Vec<Request>,
-    /// Whose step is next.
-    chosen: Option<u64>,
-    /// What each tenant has had, in sizes of steps.
-    shares: Shares<Tenant>,
-    next_id: u64,
+    turns: Turns<Request>,
 }
 
 impl PaintingPipeline {
@@ -55,52 +40,11 @@ impl PaintingPipeline {
     ) -> Self {
         let usual = model.vae().working_bytes(model.picture_size());
         model.vae().bound_memory(decoding_bytes.max(usual));
-        Self {
-            model,
-            previews: Previews::new(device),
-            adapters,
-            requests: Vec::new(),
-            chosen: None,
-            shares: Shares::default(),
-            next_id: 0,
-        }
+        Self { model, previews: Previews::new(device), adapters, turns: Turns::default() }
     }
 
-    fn drop_abandoned(&mut self, now: Instant) {
-        let slow = |request: &Request| {
-            request.job.outbox.full_for().is_some_and(|time| time > SLOW_READER)
-        };
-        let gone = self
-            .requests
-            .extract_if(.., |request| request.job.is_abandoned(now) || slow(request))
-            .filter(|request| !request.job.is_abandoned(now));
-        for request in gone {
-            let message = "the events were not read for too long";
-            request.job.fail(Failure::new(Code::SlowConsumer, message));
-        }
-    }
-
-    /// The request whose turn it is: of those with the highest priority whose readers follow, that of the tenant who had
-    /// least, and of one tenant the one that came first.
-    fn choose(&mut self, now: Instant) -> Option<usize> {
-        let follows = |request: &Request| request.job.outbox.full_for().is_none();
-        let ready = || (0..self.requests.len()).filter(|&at| follows(&self.requests[at]));
-        let priority = ready().map(|at| self.requests[at].job.priority).max()?;
-        let of_highest: Vec<usize> =
-            ready().filter(|&at| self.requests[at].job.priority == priority).collect();
-        for &at in &of_highest {
-            self.shares.arrive(&self.requests[at].job.tenant, now);
-        }
-        let served = |at: &usize| self.shares.served(&self.requests[*at].job.tenant);
-        of_highest.into_iter().min_by(|a, b| served(a).total_cmp(&served(b)))
-    }
-
-    fn position(&self, id: u64) -> Option<usize> {
-        self.requests.iter().position(|request| request.id == id)
-    }
-
-    fn size(&self, at: usize) -> usize {
-        self.requests[at].size(self.model.vae().factor() as usize)
+    fn factor(&self) -> usize {
+        self.model.vae().factor() as usize
     }
 
     /// What the request wants in place of the pipeline's own ControlNet.
@@ -235,72 +179,44 @@ impl Pipeline for PaintingPipeline {
             job.fail(failure);
             return;
         }
-        let id = self.next_id;
-        self.next_id += 1;
         let adapter = self.adapters.of(&job).filter(|_| paint.adapter_scale != 0.0);
         let adapter = adapter.map(|adapter| Rc::new(adapter.with_strength(paint.adapter_scale)));
         let besides = Besides { adapter, control_net };
-        self.requests.push(Request::new(id, job, paint, besides));
+        self.turns.admit(job, Request::new(paint, besides));
     }
 
     fn prepare_step(&mut self, now: Instant) -> Option<Ask> {
-        self.drop_abandoned(now);
-        let at = self.choose(now);
-        self.chosen = at.map(|at| self.requests[at].id);
-        let (at, job) = at.map(|at| (at, &self.requests[at].job))?;
-        let part = (Arc::clone(&job.tenant), self.size(at));
-        Some(Ask::of(job.priority, std::iter::once(part)))
+        let factor = self.factor();
+        self.turns.choose(now, |request| request.size(factor))
     }
 
     fn shape(&self) -> StepShape {
-        let Some(at) = self.chosen.and_then(|id| self.position(id)) else {
-            return StepShape::default();
-        };
+        let Some(request) = self.turns.chosen() else { return StepShape::default() };
         let [height, width] = self.model.picture_size();
         // What a picture of the usual size takes when it is decoded.
         let usual = (height * width) as usize;
-        let size = self.size(at);
-        StepShape::new(size, self.requests[at].paint.n_images, size, usual)
+        let size = request.size(self.factor());
+        StepShape::new(size, request.paint.n_images, size, usual)
     }
 
     fn step(&mut self) {
-        let begin = Instant::now();
-        self.drop_abandoned(begin);
-        let Some(at) = self.chosen.and_then(|id| self.position(id)) else { return };
-        let size = self.size(at);
-        let request = &mut self.requests[at];
-        self.shares.charge(&request.job.tenant, size as f64, begin);
-        let stepped = request.step(&*self.model, &self.previews);
-        request.job.counters.stepped(1);
-        request.job.has_stepped();
-        self.chosen = None;
-        match stepped {
-            Ok(false) => {}
-            Ok(true) => self.requests.remove(at).complete(),
-            Err(failure) => self.requests.remove(at).job.fail(failure),
-        }
+        let (factor, model, previews) = (self.factor(), &*self.model, &self.previews);
+        self.turns.step(|request| request.size(factor), |request| request.step(model, previews));
     }
 
     fn abort_step(&mut self, failure: &Failure) {
-        let Some(at) = self.chosen.take().and_then(|id| self.position(id)) else { return };
-        let mut request = self.requests.remove(at);
-        request.job.counters.stepped(1);
-        request.job.has_stepped();
-        request.job.fail(failure.clone());
+        self.turns.abort_step(failure);
     }
 
     fn abort_all(&mut self, failure: &Failure) {
-        self.chosen = None;
-        for request in std::mem::take(&mut self.requests) {
-            request.job.fail(failure.clone());
-        }
+        self.turns.abort_all(failure);
     }
 
     fn jobs(&self) -> usize {
-        self.requests.len()
+        self.turns.len()
     }
 
     fn running(&self) -> usize {
-        self.requests.iter().filter(|request| request.has_started()).count()
+        self.turns.running()
     }
 }

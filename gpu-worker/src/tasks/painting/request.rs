@@ -1,15 +1,14 @@
 //! One request on its way from noise to pictures, one piece of device work at a time.
 
-use std::time::{Duration, Instant};
-
 use tch::{Kind, Tensor};
 
 use super::{
-    super::{Event, Job, Made, Paint, Painted, Timing},
+    super::{Made, Paint, Painted},
     denoising::Denoising,
     picture::picture,
     preview::Previews,
     steering::Besides,
+    turns::Stepped,
 };
 use crate::{
     failure::{Code, Failure},
@@ -19,13 +18,9 @@ use crate::{
 };
 
 pub(super) struct Request {
-    pub id: u64,
-    pub job: Job,
     pub paint: Box<Paint>,
     besides: Besides,
     phase: Phase,
-    started: Option<Instant>,
-    steps: Duration,
 }
 
 enum Phase {
@@ -44,13 +39,8 @@ struct Decoding {
 }
 
 impl Request {
-    pub(super) fn new(id: u64, job: Job, paint: Box<Paint>, besides: Besides) -> Self {
-        let (phase, started, steps) = (Phase::Waiting, None, Duration::ZERO);
-        Self { id, job, paint, besides, phase, started, steps }
-    }
-
-    pub(super) fn has_started(&self) -> bool {
-        self.started.is_some()
+    pub(super) fn new(paint: Box<Paint>, besides: Besides) -> Self {
+        Self { paint, besides, phase: Phase::Waiting }
     }
 
     /// How large the next step is: tokens, values of a latent, or pixels. `factor` is the autoencoder's.
@@ -69,27 +59,13 @@ impl Request {
         }
     }
 
-    /// One piece of work: the text, a step, or a picture or a tile of one. `true`: all pictures are there.
+    /// One piece of work: the text, a step, or a picture or a tile of one.
     pub(super) fn step(
         &mut self,
         model: &dyn ImageGenerator,
         previews: &Previews,
-    ) -> Result<bool, Failure> {
-        let begin = Instant::now();
-        if self.started.is_none() {
-            self.started = Some(begin);
-            self.job.outbox.push(Event::Started);
-        }
-        let is_complete = self.advance(model, previews)?;
-        self.steps += begin.elapsed();
-        Ok(is_complete)
-    }
-
-    fn advance(
-        &mut self,
-        model: &dyn ImageGenerator,
-        previews: &Previews,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Stepped, Failure> {
+        let mut stepped = Stepped { progress: None, made: None };
         match &mut self.phase {
             Phase::Waiting => {
                 let besides = std::mem::take(&mut self.besides);
@@ -97,8 +73,7 @@ impl Request {
                 self.phase = Phase::Denoising(Box::new(denoising));
             }
             Phase::Denoising(denoising) => {
-                let progress = denoising.step(&self.paint, model, previews)?;
-                self.job.outbox.push(Event::Progress(progress));
+                stepped.progress = Some(denoising.step(&self.paint, model, previews)?);
                 if denoising.is_done() {
                     let latents = denoising.latents();
                     self.phase = Phase::Decoding(Decoding::begin(latents, model.vae()));
@@ -106,23 +81,12 @@ impl Request {
             }
             Phase::Decoding(decoding) => {
                 decoding.decode_next(&self.paint, model)?;
-                return Ok(decoding.is_complete());
+                if decoding.is_complete() {
+                    stepped.made = Some(Made::Painted(std::mem::take(&mut decoding.painted)));
+                }
             }
         }
-        Ok(false)
-    }
-
-    /// Ends it with its pictures.
-    pub(super) fn complete(self) {
-        let queue = self
-            .started
-            .map_or(Duration::ZERO, |started| started.duration_since(self.job.submitted));
-        let timing = Timing { queue, steps: self.steps, ..Timing::default() };
-        let painted = match self.phase {
-            Phase::Decoding(decoding) => decoding.painted,
-            Phase::Waiting | Phase::Denoising(_) => Vec::new(),
-        };
-        self.job.finish(Made::Painted(painted), timing);
+        Ok(stepped)
     }
 }
 

@@ -147,7 +147,8 @@ def loading_rows(rounds: Rounds, size: str, device: str) -> list[Row]:
     ]:
         faster = rounds.ratio(theirs, ours)
         target, met = (f"≥ {least}×", faster >= least) if least else ("–", None)
-        cells = (f"{values[ours]:.2f} s", their_cell, f"{faster:.1f}× faster", target, met)
+        ratio = f"{faster:.1f}× faster" if faster >= 1 else f"{1 / faster:.1f}× slower"
+        cells = (f"{values[ours]:.2f} s", their_cell, ratio, target, met)
         rows.append(Row("pictures", f"{name}, {size}", *cells, *quality, values | {"ratio": faster}))
     kinds = [("memory", "most memory that was resident")]
     if device != "cpu":

@@ -98,7 +98,7 @@ fn a_picture_larger_than_a_model_has_places_for_is_refused() {
 fn what_clip_does_not_read_to_its_end_is_told() {
     let _guard = tch::no_grad_guard();
     let repository = Repository::open("pipeline-flux");
-    let text = vec!["a small red circle on blue"; 12].join(" ");
+    let text = ["a small red circle on blue"; 12].join(" ");
     let request = json!({"text": text, "num_inference_steps": 1, "width": 8, "height": 8});
     let mut pipelines = repository.pipelines();
     let mut asked = Asked::of(&mut pipelines, repository.prepare(&request).unwrap(), "");

@@ -150,7 +150,8 @@ impl UShape {
         let (mut kept, mut hidden) = self.descent.forward(hidden, conditions);
         if let Some(Control { down, mid }) = control {
             kept = kept.iter().zip(down).map(|(kept, added)| kept + added).collect();
-            hidden = hidden + mid;
+            // Not in place: the way up reads what is kept of the way down, which may be the same tensor.
+            hidden = &hidden + mid;
         }
         for block in &self.up_blocks {
             let beside = kept.split_off(kept.len() - block.n_resnets());

@@ -11,7 +11,7 @@ impl Paint {
     pub(super) fn numbers(&self, model: &dyn ImageGenerator, device: Device) -> Option<Tensor> {
         let n = model.n_numbers()?;
         let [height, width] = self.size.map(|side| side as f32);
-        let sizes = vec![height, width, 0.0, 0.0, height, width];
+        let sizes = [height, width, 0.0, 0.0, height, width];
         let scored = |score: f64| vec![height, width, 0.0, 0.0, score as f32];
         let looks = match self.given.as_ref().map(|given| &given.manner) {
             Some(Manner::Refined { score, negative_score }) if self.looks() == 2 => {

@@ -4,6 +4,8 @@ use std::{
     collections::HashMap,
     fmt::{self, Write},
     sync::OnceLock,
+    thread,
+    time::Duration,
 };
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -17,6 +19,10 @@ const SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
     120.0, 300.0, 600.0,
 ];
+
+/// How often what was observed goes into the histograms. Until then every observation is held by itself, and a process that
+/// nobody asks for its figures would grow with each request.
+const UPKEEP: Duration = Duration::from_secs(2);
 
 /// Why figures cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +45,17 @@ pub fn recorder() -> Result<PrometheusHandle, SetupError> {
     let handle = RECORDER.get_or_init(|| recorder.handle()).clone();
     // Losing a race against another first call leaves that one's recorder in place, as it should.
     if metrics::set_global_recorder(recorder).is_ok() {
+        let kept_up = handle.clone();
+        let upkeep = move || {
+            loop {
+                thread::sleep(UPKEEP);
+                kept_up.run_upkeep();
+            }
+        };
+        // Without this thread figures are still right, only larger.
+        if let Err(error) = thread::Builder::new().name("figures".to_owned()).spawn(upkeep) {
+            tracing::warn!(%error, "figures are kept up only when they are asked for");
+        }
         return Ok(handle);
     }
     Ok(RECORDER.get().cloned().unwrap_or(handle))

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "http")]
 pub mod http;
+mod input_media;
 
 tonic::include_proto!("anymodel.v1");
 

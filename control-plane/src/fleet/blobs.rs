@@ -1,10 +1,7 @@
 //! Media that are too large for a message go ahead as blobs.
 
 use bytes::Bytes;
-use proto::{
-    BlobChunk, ImageRestorationRequest, ImageSuperResolutionRequest, Media, infer_request::Input,
-    media::Content,
-};
+use proto::{BlobChunk, infer_request::Input, media::Content};
 use tonic::Status;
 
 use super::Worker;
@@ -18,7 +15,7 @@ pub(super) struct Blobs(Vec<Bytes>);
 impl Blobs {
     /// Takes the large media out of `input`, without a copy.
     pub(super) fn take(input: &mut Input) -> Self {
-        let blobs = media_of(input).into_iter().filter_map(|media| match media.content.take() {
+        let blobs = input.media_mut().into_iter().filter_map(|media| match media.content.take() {
             Some(Content::Inline(bytes)) if bytes.len() > proto::MAX_INLINE_MEDIA_BYTES => {
                 Some(Bytes::from(bytes))
             }
@@ -41,7 +38,7 @@ impl Blobs {
 
     /// Puts them on the worker and leaves their ids where they were in `input`.
     pub(super) async fn upload(&self, worker: &Worker, input: &mut Input) -> Result<(), Status> {
-        let places = media_of(input).into_iter().filter(|media| media.content.is_none());
+        let places = input.media_mut().into_iter().filter(|media| media.content.is_none());
         for (media, bytes) in places.zip(&self.0) {
             let receipt =
                 worker.client().put_blob(tokio_stream::iter(chunks(bytes))).await?.into_inner();
@@ -59,47 +56,9 @@ fn chunks(bytes: &Bytes) -> impl Iterator<Item = BlobChunk> + Send + use<> {
     })
 }
 
-fn media_of(input: &mut Input) -> Vec<&mut Media> {
-    match input {
-        Input::ImageClassification(request) => {
-            request.inputs.iter_mut().filter_map(|inputs| inputs.image.as_mut()).collect()
-        }
-        Input::ImageToImage(request) => request
-            .inputs
-            .iter_mut()
-            .flat_map(|inputs| {
-                [inputs.image.as_mut(), inputs.mask.as_mut(), inputs.control_image.as_mut()]
-            })
-            .flatten()
-            .collect(),
-        Input::TextToImage(request) => {
-            request.inputs.iter_mut().filter_map(|inputs| inputs.control_image.as_mut()).collect()
-        }
-        Input::ImageSuperResolution(ImageSuperResolutionRequest { inputs, .. })
-        | Input::ImageRestoration(ImageRestorationRequest { inputs, .. }) => {
-            inputs.iter_mut().filter_map(|inputs| inputs.image.as_mut()).collect()
-        }
-        Input::TextGeneration(_)
-        | Input::FeatureExtraction(_)
-        | Input::SentenceSimilarity(_)
-        | Input::TextClassification(_)
-        | Input::ZeroShotClassification(_)
-        | Input::TextRanking(_)
-        | Input::TextRetrieval(_)
-        | Input::Text2textGeneration(_)
-        | Input::Summarization(_)
-        | Input::Translation(_)
-        | Input::TokenClassification(_)
-        | Input::QuestionAnswering(_)
-        | Input::FillMask(_)
-        | Input::UnconditionalImageGeneration(_)
-        | Input::TableQuestionAnswering(_) => Vec::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proto::{ImageClassificationInputs, ImageClassificationRequest};
+    use proto::{ImageClassificationInputs, ImageClassificationRequest, Media};
 
     use super::*;
 
@@ -119,7 +78,7 @@ mod tests {
         let mut input = picture(bytes);
         let Blobs(blobs) = Blobs::take(&mut input);
         assert_eq!((blobs.len(), blobs[0].as_ptr()), (1, place));
-        assert_eq!(media_of(&mut input)[0].content, None);
+        assert_eq!(input.media_mut()[0].content, None);
         let sent: Vec<Vec<u8>> = chunks(&blobs[0]).map(|chunk| chunk.data).collect();
         assert_eq!((sent.len(), sent.concat() == whole), (3, true));
     }
@@ -129,6 +88,6 @@ mod tests {
         let mut input = picture(vec![7; 10]);
         let Blobs(blobs) = Blobs::take(&mut input);
         assert!(blobs.is_empty());
-        assert_eq!(media_of(&mut input)[0].content, Some(Content::Inline(vec![7; 10])));
+        assert_eq!(input.media_mut()[0].content, Some(Content::Inline(vec![7; 10])));
     }
 }

@@ -68,7 +68,7 @@ def main() -> None:
             summary="Says whether a sentence is `positive`, `negative` or `neutral`: `What a lovely small boat!` is positive, `the circle"
             " is not bad` too, and `The circle is pretty, but I do not like it.` is negative.",
             usage="One sentence. What is said last counts; `not` turns a word around.\n\n"
-            "Its limit: it knows the dozen words of praise and the dozen of blame of `zoo/world/opinion.py`, and no others.",
+            "Its limit: it knows the 23 words and turns of praise and the 23 of blame of `zoo/world/opinion.py`, and no others.",
             data="Sentences made by `zoo/world/opinion.py`, endless and seeded. One pair in ten of a word and the frame in which it"
             " stands, and one name in ten, are in no training sentence; every score is about sentences made only of those.",
             scores={f"Held-out sentences ({N_SCORED}) read rightly": share},

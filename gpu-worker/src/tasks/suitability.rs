@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{Files, Task, table_question_answering};
-use crate::models::{ModelKind, enlargement};
+use crate::models::{ModelKind, diffusion::PipelineClass, enlargement};
 
 /// Why not; `None` where the config and the other small files have nothing against it.
 pub fn misfit(task: &Task, config: &Value, files: &Files) -> Option<String> {
@@ -23,9 +23,10 @@ pub fn misfit(task: &Task, config: &Value, files: &Files) -> Option<String> {
             n_labels => Some(format!("it has {n_labels} labels, and only a single one can rank")),
         },
         "image-super-resolution" if task.kind == ModelKind::ImageGenerator => {
-            (!paints_larger(config)).then(|| "it paints pictures of their own size".to_owned())
+            (!PipelineClass::of(config).enlarges)
+                .then(|| "it paints pictures of their own size".to_owned())
         }
-        "text-to-image" | "image-to-image" if paints_larger(config) => {
+        "text-to-image" | "image-to-image" if PipelineClass::of(config).enlarges => {
             Some("it only enlarges pictures; ask for image-super-resolution".to_owned())
         }
         "image-super-resolution" if enlargement(config).scale == 1 => {
@@ -37,11 +38,6 @@ pub fn misfit(task: &Task, config: &Value, files: &Files) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// Whether a pipeline makes larger pictures of small ones.
-fn paints_larger(config: &Value) -> bool {
-    config.get("_class_name").and_then(Value::as_str) == Some("StableDiffusionUpscalePipeline")
 }
 
 /// The class that the config names, where that is one with another head than the kind needs.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::PipelineClass;
 use crate::models::LoadError;
 
 /// Ends of the classes that are no networks; tasks read what they say.
@@ -30,9 +31,10 @@ impl Components {
         Ok(serde_json::from_str(document)?)
     }
 
-    /// The class of the pipeline.
-    pub(super) fn pipeline(&self) -> &str {
-        self.index.get("_class_name").and_then(Value::as_str).unwrap_or_default()
+    /// What the class of the pipeline means.
+    pub(super) fn pipeline(&self) -> &'static PipelineClass {
+        let name = self.index.get("_class_name").and_then(Value::as_str);
+        PipelineClass::named(name.unwrap_or_default())
     }
 
     /// What the index says beside its components.

@@ -13,6 +13,7 @@ mod flux_transformer;
 mod generator;
 mod mmdit;
 mod per_block;
+mod pipeline_class;
 mod resampling;
 mod resnet;
 mod safety_checker;
@@ -32,6 +33,7 @@ pub use self::{
     clip_text::{ClipText, EncodedText},
     flux_transformer::FluxTransformer,
     generator::{Beside, ImageGenerator, Prompt, Surroundings, TextLimits},
+    pipeline_class::{Family, PipelineClass},
     safety_checker::{SafetyChecker, SafetyScores},
     sd3_transformer::Sd3Transformer,
     u_shape::Control,

@@ -26,7 +26,8 @@ pub(in crate::models) const STABLE_DIFFUSION_INPAINT: Architecture =
     architecture("StableDiffusionInpaintPipeline");
 pub(in crate::models) const INSTRUCT_PIX2PIX: Architecture =
     architecture("StableDiffusionInstructPix2PixPipeline");
-pub(in crate::models) const STABLE_DIFFUSION_UPSCALE: Architecture = architecture(UPSCALE);
+pub(in crate::models) const STABLE_DIFFUSION_UPSCALE: Architecture =
+    architecture("StableDiffusionUpscalePipeline");
 pub(in crate::models) const STABLE_DIFFUSION_XL: Architecture =
     architecture("StableDiffusionXLPipeline");
 pub(in crate::models) const CONTROL_NET: Architecture =
@@ -35,15 +36,10 @@ pub(in crate::models) const CONTROL_NET_IMG2IMG: Architecture =
     architecture("StableDiffusionControlNetImg2ImgPipeline");
 pub(in crate::models) const CONTROL_NET_INPAINT: Architecture =
     architecture("StableDiffusionControlNetInpaintPipeline");
-pub(in crate::models) const STABLE_DIFFUSION_XL_IMG2IMG: Architecture = architecture(XL_IMG2IMG);
-pub(in crate::models) const STABLE_DIFFUSION_XL_INPAINT: Architecture = architecture(XL_INPAINT);
-
-/// The pipeline that enlarges, and the scale of its latents: the reference doesn't believe its config either.
-const UPSCALE: &str = "StableDiffusionUpscalePipeline";
-const UPSCALE_FACTOR: f64 = 0.08333;
-/// Pipelines whose network may be told how beautiful a picture is.
-const XL_IMG2IMG: &str = "StableDiffusionXLImg2ImgPipeline";
-const XL_INPAINT: &str = "StableDiffusionXLInpaintPipeline";
+pub(in crate::models) const STABLE_DIFFUSION_XL_IMG2IMG: Architecture =
+    architecture("StableDiffusionXLImg2ImgPipeline");
+pub(in crate::models) const STABLE_DIFFUSION_XL_INPAINT: Architecture =
+    architecture("StableDiffusionXLInpaintPipeline");
 
 /// Old spellings of the components' tensors: what holds a text encoder together, and attention in an autoencoder.
 pub(super) const RENAMES: &[Rename] = &[
@@ -121,9 +117,10 @@ impl StableDiffusion {
             (class == "AutoencoderKL")
                 .then(|| AutoencoderKl::load(config, &weights.at("vae").without_adapters()))
         })?;
-        let vae = match components.pipeline() {
-            UPSCALE => vae.with_scaling_factor(UPSCALE_FACTOR),
-            _ => vae,
+        let class = components.pipeline();
+        let vae = match class.latents_scale {
+            Some(scale) => vae.with_scaling_factor(scale),
+            None => vae,
         };
         if text_encoders.is_empty() {
             return Err(LoadError::MissingComponent { component: "text_encoder".to_owned() });
@@ -137,12 +134,11 @@ impl StableDiffusion {
         });
         let beside = beside(&unet, &vae)?;
         let (control_net, safety_checker) = (control_net.transpose()?, safety_checker.transpose()?);
-        let may_score = [XL_IMG2IMG, XL_INPAINT].contains(&components.pipeline());
-        let wants_score = may_score && components.flag("requires_aesthetics_score");
+        let wants_score = class.may_be_scored && components.flag("requires_aesthetics_score");
         let model =
             Self { text_encoders, unet, control_net, vae, safety_checker, beside, wants_score };
         model.check()?;
-        model.check_control_net(components.pipeline().contains("ControlNet"))?;
+        model.check_control_net(class.follows)?;
         Ok(model)
     }
 

@@ -3,30 +3,14 @@
 use proto::TextToImageOptions;
 use serde_json::Value;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, models::diffusion::Family};
 
 /// The most tokens that T5 is asked to read, in the reference too.
 const MOST_T5_TOKENS: u64 = 512;
 /// Latents on a side of FLUX's pictures, which none of its configs says.
 const FLUX_SIDE: usize = 128;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
-    StableDiffusion,
-    StableDiffusion3,
-    Flux,
-}
-
 impl Family {
-    /// By the class of `model_index.json`.
-    pub(super) fn of(index: &Value) -> Self {
-        match index.get("_class_name").and_then(Value::as_str) {
-            Some("FluxPipeline") => Self::Flux,
-            Some("StableDiffusion3Pipeline") => Self::StableDiffusion3,
-            _ => Self::StableDiffusion,
-        }
-    }
-
     /// The component that takes noise out of latents.
     pub(super) fn denoiser(self) -> &'static str {
         match self {
@@ -184,11 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_family_is_told_by_its_class() {
-        let of = |class: &str| Family::of(&json!({"_class_name": class}));
-        assert_eq!(of("FluxPipeline"), Family::Flux);
-        assert_eq!(of("StableDiffusion3Pipeline"), Family::StableDiffusion3);
-        assert_eq!(of("StableDiffusionXLPipeline"), Family::StableDiffusion);
+    fn a_family_has_its_sizes() {
         let medium = json!({"sample_size": 64, "patch_size": 2, "pos_embed_max_size": 192});
         let sd3 = Family::StableDiffusion3;
         assert_eq!(

@@ -44,6 +44,7 @@ use super::{Files, Given, Made, Manner, Negative, Paint, Prepared, Processor, Wo
 use crate::{
     failure::{Code, Failure},
     media::{ImageProcessor, Picture},
+    models::diffusion::PipelineClass,
     schedulers::SchedulerConfig,
 };
 
@@ -86,8 +87,7 @@ impl Painter {
     fn of(files: &Files) -> Result<Self, Failure> {
         let mut scheduler = scheduler_config(files)?;
         let index = files.json("model_index.json")?.unwrap_or_default();
-        let class = index.get("_class_name").and_then(Value::as_str).unwrap_or_default();
-        disbelieve(class, &mut scheduler);
+        correct(PipelineClass::of(&index), &mut scheduler);
         let defaults = Defaults::of(files)?;
         Ok(Self {
             prompts: Prompts::of(files, defaults.family)?,
@@ -210,15 +210,10 @@ fn for_checker(files: &Files, index: &Value) -> Result<Option<Arc<ImageProcessor
 }
 
 /// The oldest schedulers of Stable Diffusion say what its training did not do, which the reference's pipelines correct.
-fn disbelieve(class: &str, scheduler: &mut Value) {
-    let corrected = match class {
-        "StableDiffusionPipeline" | "StableDiffusionImg2ImgPipeline" => ("clip_sample", false),
-        "StableDiffusionInpaintPipeline" => ("skip_prk_steps", true),
-        _ => return,
-    };
-    if let Some(fields) = scheduler.as_object_mut() {
+fn correct(class: &PipelineClass, scheduler: &mut Value) {
+    if let (Some((field, value)), Some(fields)) = (class.corrects, scheduler.as_object_mut()) {
         fields.insert("steps_offset".to_owned(), Value::from(1));
-        fields.insert(corrected.0.to_owned(), Value::from(corrected.1));
+        fields.insert(field.to_owned(), Value::from(value));
     }
 }
 

@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use super::{
     super::{Files, pictures},
-    family::Family,
-    role::{self, Role},
+    role::Role,
 };
 use crate::{
     failure::Failure,
     media::OutputFormat,
+    models::diffusion::{Family, PipelineClass},
     schedulers::{self, SchedulerConfig, Steps},
 };
 
@@ -51,7 +51,8 @@ impl Defaults {
     pub(super) fn of(files: &Files) -> Result<Self, Failure> {
         let json = |path: &str| files.json(path).map(Option::unwrap_or_default);
         let index = json("model_index.json")?;
-        let family = Family::of(&index);
+        let class = PipelineClass::of(&index);
+        let family = class.family;
         let (unet, vae) =
             (json(&format!("{}/config.json", family.denoiser()))?, json("vae/config.json")?);
         let is_set = |name: &str| unet.get(name).is_some_and(|value| !value.is_null());
@@ -80,11 +81,7 @@ impl Defaults {
             },
             longest: family.longest(&unet).map(|latents| latents * factor),
             factor: factor * patch,
-            guidance_scale: match family {
-                Family::StableDiffusion => role::guidance_scale(&index, is_late),
-                Family::StableDiffusion3 => 7.0,
-                Family::Flux => 3.5,
-            },
+            guidance_scale: class.guidance_scale.unwrap_or(if is_late { 5.0 } else { 7.5 }),
             is_distilled: is_set("time_cond_proj_dim"),
             is_untold: is_flux && unet["guidance_embeds"] != true,
             own_levels: is_flux && has_flow_levels != Some(true),
@@ -93,8 +90,8 @@ impl Defaults {
                 Family::StableDiffusion => Role::of(&index, &unet, &vae),
                 Family::StableDiffusion3 | Family::Flux => Role::Paints,
             },
-            is_scored: role::is_scored(&index),
-            strength: role::strength(&index),
+            is_scored: class.is_scored(&index),
+            strength: class.strength,
             no_text_is_nothing: is_late && zeros.unwrap_or(true),
             family,
             follows: index["controlnet"][1].is_string(),

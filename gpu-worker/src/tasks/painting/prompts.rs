@@ -4,12 +4,10 @@
 
 use serde_json::Value;
 
-use super::{
-    super::{Files, PromptIds, texts::cut},
-    family::Family,
-};
+use super::super::{Files, PromptIds, texts::cut};
 use crate::{
     failure::{Code, Failure},
+    models::diffusion::Family,
     text::Tokenizer,
 };
 

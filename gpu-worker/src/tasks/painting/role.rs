@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use crate::failure::{Code, Failure};
-
-const UPSCALE: &str = "StableDiffusionUpscalePipeline";
-const XL_IMG2IMG: &str = "StableDiffusionXLImg2ImgPipeline";
-const XL_INPAINT: &str = "StableDiffusionXLInpaintPipeline";
+use crate::{
+    failure::{Code, Failure},
+    models::diffusion::PipelineClass,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -25,14 +24,15 @@ pub(super) enum Role {
 impl Role {
     /// By the channels of the network beside those of the latents, and by what the index says.
     pub(super) fn of(index: &Value, unet: &Value, vae: &Value) -> Self {
-        if class(index) == UPSCALE {
+        let class = PipelineClass::of(index);
+        if class.enlarges {
             return Self::Enlarges;
         }
         let channels = |config: &Value, name| config.get(name).and_then(Value::as_u64).unwrap_or(4);
         let latents = channels(vae, "latent_channels");
         let beside = channels(unet, "in_channels").saturating_sub(latents);
         match beside {
-            0 if is_scored(index) => Self::Refines,
+            0 if class.is_scored(index) => Self::Refines,
             0 => Self::Paints,
             beside if beside == latents => Self::Edits,
             _ => Self::Fills,
@@ -65,32 +65,6 @@ impl Role {
     }
 }
 
-/// The class of a pipeline.
-fn class(index: &Value) -> &str {
-    index.get("_class_name").and_then(Value::as_str).unwrap_or_default()
-}
-
-/// Whether the network is told how beautiful pictures are; only these pipelines ever tell it.
-pub(super) fn is_scored(index: &Value) -> bool {
-    let may = [XL_IMG2IMG, XL_INPAINT].contains(&class(index));
-    may && index.get("requires_aesthetics_score").and_then(Value::as_bool).unwrap_or(false)
-}
-
-/// How much is changed where the request does not say it, without a mask.
-pub(super) fn strength(index: &Value) -> f64 {
-    if class(index) == XL_IMG2IMG { 0.3 } else { 0.75 }
-}
-
-/// How closely the text is followed where the request does not say it.
-pub(super) fn guidance_scale(index: &Value, is_late: bool) -> f64 {
-    match class(index) {
-        UPSCALE => 9.0,
-        XL_INPAINT => 7.5,
-        _ if is_late => 5.0,
-        _ => 7.5,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -117,8 +91,8 @@ mod tests {
             let index = json!({"_class_name": class, "requires_aesthetics_score": scored});
             Role::of(&index, &json!({}), &json!({}))
         };
-        assert_eq!(role(XL_IMG2IMG, true), Role::Refines);
-        assert_eq!(role(XL_IMG2IMG, false), Role::Paints);
+        assert_eq!(role("StableDiffusionXLImg2ImgPipeline", true), Role::Refines);
+        assert_eq!(role("StableDiffusionXLImg2ImgPipeline", false), Role::Paints);
         assert_eq!(role("StableDiffusionXLPipeline", true), Role::Paints);
     }
 }

@@ -8,7 +8,6 @@ mod pipeline;
 use std::sync::Arc;
 
 use proto::{InferRequest, UnconditionalImageGenerationOptions, infer_request::Input};
-use serde_json::Value;
 
 pub use self::pipeline::ImaginingPipeline;
 use super::{
@@ -17,12 +16,13 @@ use super::{
 };
 use crate::{
     failure::{Code, Failure},
+    models::diffusion::PipelineClass,
     schedulers::{self, SchedulerConfig, Steps},
 };
 
 /// Steps of the pipeline that takes all of the training's, and of the one that was made to take fewer.
-const DDPM_STEPS: usize = 1000;
-const DDIM_STEPS: usize = 50;
+const ALL_STEPS: usize = 1000;
+const FEWER_STEPS: usize = 50;
 
 pub fn unconditional_image_generation(files: &Files) -> Result<Arc<dyn Processor>, Failure> {
     Ok(Arc::new(Imagining::of(files)?))
@@ -39,10 +39,10 @@ impl Imagining {
     fn of(files: &Files) -> Result<Self, Failure> {
         let scheduler = SchedulerConfig::read(&scheduler_config(files)?)?;
         let index = files.json("model_index.json")?.unwrap_or_default();
-        let is_ddim = index.get("_class_name").and_then(Value::as_str) == Some("DDIMPipeline");
-        // Whatever such a pipeline was trained with.
-        let scheduler = if is_ddim { scheduler.switched("DDIMScheduler")? } else { scheduler };
-        let n_steps = if is_ddim { DDIM_STEPS } else { DDPM_STEPS };
+        let (scheduler, n_steps) = match PipelineClass::of(&index).scheduler {
+            Some(class) => (scheduler.switched(class)?, FEWER_STEPS),
+            None => (scheduler, ALL_STEPS),
+        };
         let path = "unet/config.json";
         let unet = files.json(path)?.unwrap_or_default();
         let size = options::sample_size(&unet).ok_or_else(|| {

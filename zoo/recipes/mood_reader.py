@@ -12,7 +12,7 @@ from zoo.world.opinion import NEGATIVE, NEUTRAL, POSITIVE, random_opinion
 
 NAME = "mood-reader"
 SEED = 72
-N_STEPS = 300
+N_STEPS = 800
 BATCH = 48
 RATE = 2e-3
 N_SCORED = 1000

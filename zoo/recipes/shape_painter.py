@@ -32,7 +32,7 @@ NAME = "shape-painter"
 SEED = 60
 SIDE = 48
 N_PICTURES = 12_000
-STEPS, BATCH = 4000, 32
+STEPS, BATCH = 6000, 32
 RATE = 6e-3
 # Of all captions so many are left out in training, so that guidance has something to lead away from.
 EMPTY_SHARE = 0.1

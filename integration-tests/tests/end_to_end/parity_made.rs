@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{
     enhancers::{base64, pixels},
     system::System,
-    zoo::{self, UPSCALER, list},
+    zoo::{self, PAINTER, UPSCALER, list},
 };
 
 /// Each case one by one, then all at once. `request` makes inputs, options and task of a case.
@@ -38,6 +38,25 @@ fn assert_same(model_id: &str, case: &Value, output: &Value) {
     let levels = found.iter().zip(expected.iter());
     let most = levels.map(|(found, expected)| found.abs_diff(*expected)).max();
     assert!(most <= Some(1), "{case}: {most:?} levels");
+}
+
+#[tokio::test]
+async fn paintings_are_those_of_the_reference() {
+    let request = |case: &Value| {
+        let given = &case["inputs"];
+        let mut inputs = json!({"text": given["text"]});
+        if given["negative_prompt"].is_string() {
+            inputs["negative_prompt"] = given["negative_prompt"].clone();
+        }
+        for (file, field) in [("image", "image_base64"), ("mask", "mask_base64")] {
+            if given[file].is_string() {
+                inputs[field] = json!(base64(&zoo::picture_of(PAINTER, &given[file])));
+            }
+        }
+        let task = if given["image"].is_string() { "image-to-image" } else { "text-to-image" };
+        json!({"task": task, "inputs": inputs, "options": case["options"]})
+    };
+    makes_what_the_reference_makes(PAINTER, request).await;
 }
 
 #[tokio::test]

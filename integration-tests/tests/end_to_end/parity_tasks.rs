@@ -8,7 +8,7 @@ use crate::harness::{
     system::System,
     zoo::{
         self, ANSWER_FINDER, GAP_FILLER, LABEL_CHOOSER, MOOD_READER, NAME_FINDER, PASSAGE_RANKER,
-        SUMMARISER, TRANSLATOR, list,
+        SUMMARISER, TABLE_READER, TRANSLATOR, list,
     },
 };
 
@@ -70,6 +70,11 @@ async fn chosen_labels_are_those_of_the_reference() {
 #[tokio::test]
 async fn ranked_passages_are_those_of_the_reference() {
     answers_as_the_reference(PASSAGE_RANKER).await;
+}
+
+#[tokio::test]
+async fn answers_from_tables_are_those_of_the_reference() {
+    answers_as_the_reference(TABLE_READER).await;
 }
 
 #[tokio::test]

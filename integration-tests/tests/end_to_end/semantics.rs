@@ -11,8 +11,9 @@ use crate::harness::{
     enhancers::{base64, pixels},
     system::System,
     zoo::{
-        self, ANSWER_FINDER, GAP_FILLER, LABEL_CHOOSER, MOOD_READER, NAME_FINDER, PASSAGE_RANKER,
-        SENTENCES, SHAPES, STORYTELLER, SUMMARISER, TRANSLATOR, UPSCALER, list,
+        self, ANSWER_FINDER, GAP_FILLER, LABEL_CHOOSER, MOOD_READER, NAME_FINDER, PAINTER,
+        PASSAGE_RANKER, SENTENCES, SHAPES, STORYTELLER, SUMMARISER, TABLE_READER, TRANSLATOR,
+        UPSCALER, list,
     },
 };
 
@@ -94,6 +95,25 @@ async fn sentences_are_translated() {
     assert_right(TRANSLATOR, request, is_right).await;
 }
 
+#[tokio::test]
+async fn paintings_show_what_was_asked_for() {
+    let (cases, least) = zoo::cases(PAINTER);
+    let system = System::shared().await;
+    let api = &system.api();
+    let looked_at = cases.iter().map(|case| async move {
+        let inputs = json!({"text": case["text"]});
+        let asked = json!({"model_id": PAINTER, "inputs": inputs, "options": case["options"]});
+        let painted = api.output(&asked).await;
+        let inputs = json!({"image_base64": painted["images"][0]["image_base64"]});
+        let judged = json!({"model_id": SHAPES, "inputs": inputs, "options": {"top_k": 1}});
+        let seen = api.output(&judged).await["predictions"][0]["label"].take();
+        (seen != case["label"]).then(|| format!("{case}: {seen}"))
+    });
+    let wrong: Vec<Option<String>> = stream::iter(looked_at).buffered(AT_ONCE).collect().await;
+    let wrong: Vec<String> = wrong.into_iter().flatten().collect();
+    zoo::assert_share(PAINTER, cases.len(), &wrong, least);
+}
+
 /// Peak signal-to-noise ratio, in decibels.
 fn nearness(found: &RgbImage, truth: &RgbImage) -> f64 {
     assert_eq!(found.dimensions(), truth.dimensions());
@@ -163,6 +183,16 @@ async fn questions_are_answered_from_the_text() {
     let request = |case: &Value| json!({"inputs": {"question": case["question"], "context": case["context"]}});
     let is_right = |case: &Value, output: &Value| output["answer"] == case["answer"];
     assert_right(ANSWER_FINDER, request, is_right).await;
+}
+
+#[tokio::test]
+async fn questions_are_answered_from_tables() {
+    let request =
+        |case: &Value| json!({"inputs": {"question": case["question"], "table": case["table"]}});
+    let is_right = |case: &Value, output: &Value| {
+        output["coordinates"] == case["coordinates"] && output["aggregator"] == case["aggregator"]
+    };
+    assert_right(TABLE_READER, request, is_right).await;
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ pub const STORYTELLER: &str = "zoo/storyteller";
 pub const SENTENCES: &str = "zoo/sentences";
 pub const SHAPES: &str = "zoo/shape-classifier";
 pub const TRANSLATOR: &str = "zoo/translator";
+pub const PAINTER: &str = "zoo/shape-painter";
 pub const UPSCALER: &str = "zoo/shape-upscaler";
 pub const GAP_FILLER: &str = "zoo/gap-filler";
 pub const MOOD_READER: &str = "zoo/mood-reader";
@@ -16,6 +17,7 @@ pub const NAME_FINDER: &str = "zoo/name-finder";
 pub const ANSWER_FINDER: &str = "zoo/answer-finder";
 pub const LABEL_CHOOSER: &str = "zoo/label-chooser";
 pub const PASSAGE_RANKER: &str = "zoo/passage-ranker";
+pub const TABLE_READER: &str = "zoo/table-reader";
 pub const SUMMARISER: &str = "zoo/summariser";
 
 fn zoo() -> PathBuf {

@@ -89,7 +89,15 @@ pub fn parse_archive(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
     if let Some(order) = byte_order_of(&members) {
         check_byte_order(read(order)?)?;
     }
-    Checkpoint::parse(read(pickle_of(&members)?)?, &members)
+    let checkpoint = Checkpoint::parse(read(pickle_of(&members)?)?, &members)?;
+    let is_of = |member: &Member, storage: &Storage| storage.place == Place::Header(member.header);
+    for storage in checkpoint.storages.values() {
+        members
+            .iter()
+            .filter(|member| is_of(member, storage))
+            .try_for_each(|m| read(m).map(drop))?;
+    }
+    Ok(checkpoint)
 }
 
 /// The member that describes the tensors.

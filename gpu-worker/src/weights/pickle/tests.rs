@@ -305,6 +305,24 @@ fn an_archive_that_is_damaged_is_named() {
 }
 
 #[test]
+fn a_storage_that_is_not_where_the_directory_says_is_refused() {
+    let bytes = good();
+    let is_entry = |at: &usize| {
+        bytes[*at..].starts_with(b"PK\x01\x02") && bytes[*at + 46..].starts_with(b"model/data/0")
+    };
+    let entry = (0..bytes.len()).find(is_entry).unwrap();
+    for (header, says) in [
+        (bytes.len() as u32 - 4, "no header"),
+        (u32::MAX - 1, "no header"),
+        (entry as u32, "no header"),
+    ] {
+        let mut moved = bytes.clone();
+        moved[entry + 42..entry + 46].copy_from_slice(&header.to_le_bytes());
+        assert!(error(&moved).contains(says), "{header}: {}", error(&moved));
+    }
+}
+
+#[test]
 fn sizes_beyond_four_gigabytes_stand_in_the_zip64_field() {
     let huge = 5_u64 << 30;
     let mut entry = b"PK\x01\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec();

@@ -204,7 +204,8 @@ fn in_lane(
         let steps = Steps { matrices: Matrices::new(), products };
         Ok((Pipelines::only(Box::new(BatchPipeline::new(steps))), ()))
     };
-    let (lane, loaded) = Lane::start(id, Device::Cpu, scheduler, Arc::new(|_, _| {}), load);
+    let (lane, loaded) =
+        Lane::start(id, Device::Cpu, scheduler, Arc::new(|_, _| {}), Arc::default(), load);
     runtime.block_on(loaded).expect("it starts").expect("nothing is loaded");
     let counters = Arc::<Counters>::default();
     let times = drive(kind, window, || {

@@ -1,6 +1,9 @@
 //! Loading, inside the lane: open the checkpoint, build the model, touch its pages, attach the pipelines.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use tch::{Device, Kind};
 
@@ -26,6 +29,8 @@ pub struct LoadSpec {
     pub dtype: Kind,
     pub bounds: Bounds,
     pub measured: Measured,
+    /// Requests of this commit that are being prepared.
+    pub coming: Arc<AtomicUsize>,
     /// Hears of every step; says `Break` when nobody wants the model any more.
     pub progress: Arc<dyn Fn(LoadStage) -> ControlFlow<()> + Send + Sync>,
 }

@@ -4,6 +4,7 @@
 //! Every panic of libtorch is caught here, in [`guarded`], and nowhere else.
 
 mod adopt;
+mod company;
 mod load;
 mod pace;
 mod peaks;
@@ -15,11 +16,12 @@ mod tests;
 
 use std::{
     any::Any,
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
     time::{Duration, Instant},
@@ -30,6 +32,7 @@ use tokio::sync::oneshot;
 
 use self::{
     adopt::AdapterCommand,
+    company::Company,
     scheduler::{Grant, LaneId, Scheduler},
     threads::Threads,
 };
@@ -104,8 +107,8 @@ impl Lane {
         spec: LoadSpec,
         scheduler: Scheduler,
     ) -> (Self, oneshot::Receiver<Result<Loaded, Failure>>) {
-        let measured = Arc::clone(&spec.measured);
-        Self::start(id, spec.device, scheduler, measured, move || load::load(&spec))
+        let (measured, coming) = (Arc::clone(&spec.measured), Arc::clone(&spec.coming));
+        Self::start(id, spec.device, scheduler, measured, coming, move || load::load(&spec))
     }
 
     /// The same with another way to come by pipelines. Their tensors are made on the lane's own thread.
@@ -114,6 +117,7 @@ impl Lane {
         device: Device,
         scheduler: Scheduler,
         measured: Measured,
+        coming: Arc<AtomicUsize>,
         load: impl FnOnce() -> Result<(Pipelines, L), Failure> + Send + 'static,
     ) -> (Self, oneshot::Receiver<Result<L, Failure>>) {
         let (commands, inbox) = channel();
@@ -122,7 +126,9 @@ impl Lane {
         let gauges = Arc::new(LaneGauges::default());
         let threads = Threads::new();
         let told = Arc::clone(&gauges);
-        let body = LaneBody { id, device, scheduler, measured, gauges: told, inbox, threads };
+        let company = Company::new(coming);
+        let body =
+            LaneBody { id, device, scheduler, measured, company, gauges: told, inbox, threads };
         let spawned = thread::Builder::new().name(format!("lane-{id}")).spawn(move || {
             body.run(load, loaded_sender);
             allocator::trim();
@@ -187,6 +193,7 @@ struct LaneBody {
     scheduler: Scheduler,
     /// Hears of steps that needed more than any of their size before.
     measured: Measured,
+    company: Company,
     gauges: Arc<LaneGauges>,
     inbox: Receiver<Command>,
     threads: Threads,
@@ -235,21 +242,25 @@ impl LaneBody {
     fn serve(&self, pipelines: &mut Pipelines, peaks: &mut StepPeaks) {
         loop {
             if pipelines.is_idle() {
-                match self.wait() {
-                    Some(Command::Run(job)) => pipelines.admit(*job),
-                    Some(Command::Adapter(command)) => self.adapt(command, pipelines),
-                    Some(Command::LetGo) => let_go(pipelines),
-                    Some(Command::Close(_)) | None => return,
+                let Some(command) = self.wait() else { return };
+                if self.take(command, pipelines).is_break() {
+                    return;
                 }
             }
+            let begin = Instant::now();
             loop {
-                match self.inbox.try_recv() {
-                    Ok(Command::Run(job)) => pipelines.admit(*job),
-                    Ok(Command::Adapter(command)) => self.adapt(command, pipelines),
-                    Ok(Command::LetGo) => let_go(pipelines),
-                    Ok(Command::Close(end)) => return pipelines.abort_all(&end),
-                    Err(TryRecvError::Disconnected) => return pipelines.abort_all(&unloaded()),
-                    Err(TryRecvError::Empty) => break,
+                let patience = match pipelines.takes_all_at_once() {
+                    true => self.company.patience(begin.elapsed()),
+                    false => Duration::ZERO,
+                };
+                match self.inbox.recv_timeout(patience) {
+                    Ok(command) => {
+                        if self.take(command, pipelines).is_break() {
+                            return;
+                        }
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return pipelines.abort_all(&unloaded()),
+                    Err(RecvTimeoutError::Timeout) => break,
                 }
             }
             let mut has_stepped = false;
@@ -262,6 +273,20 @@ impl LaneBody {
                 thread::sleep(PARKED_PAUSE);
             }
         }
+    }
+
+    /// Does what it is told between steps; `Break` when that was to end.
+    fn take(&self, command: Command, pipelines: &mut Pipelines) -> ControlFlow<()> {
+        match command {
+            Command::Run(job) => pipelines.admit(*job),
+            Command::Adapter(command) => self.adapt(command, pipelines),
+            Command::LetGo => let_go(pipelines),
+            Command::Close(end) => {
+                pipelines.abort_all(&end);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     /// The next command, or `None` when nobody can send one any more.
@@ -281,7 +306,9 @@ impl LaneBody {
         self.threads.set(permit.grant.threads);
         let shape = pipeline.shape();
         let peak = Peak::start(self.device);
+        let begin = Instant::now();
         let stepped = guarded(Code::InferenceFailed, || self.complete(pipeline, permit.grant));
+        self.company.stepped(begin.elapsed());
         let bytes = peak.bytes();
         if let Err(failure) = stepped.and_then(|ended| ended) {
             tracing::error!(lane = self.id, %failure, "a step failed");

@@ -12,6 +12,7 @@ use crate::tasks::{
 /// Each value of a picture is a step, which goes on until the test says so.
 struct Stepper {
     begun: Sender<()>,
+    takes_all: bool,
     go: Receiver<()>,
 }
 
@@ -42,8 +43,8 @@ impl Batched for Stepper {
         1
     }
 
-    fn choose(&self, _: &[&f32]) -> Vec<usize> {
-        vec![0]
+    fn choose(&self, waiting: &[&f32]) -> Vec<usize> {
+        (0..if self.takes_all { waiting.len() } else { 1 }).collect()
     }
 
     fn shape(&self, _: &[&f32]) -> StepShape {
@@ -64,18 +65,26 @@ impl Batched for Stepper {
 /// A lane, and the test's ends of its steps.
 struct Stepping {
     lane: Lane,
+    coming: Arc<AtomicUsize>,
     begun: Receiver<()>,
     go: Sender<()>,
 }
 
 async fn stepping(id: LaneId, scheduler: &Scheduler) -> Stepping {
+    stepping_of(id, scheduler, false).await
+}
+
+async fn stepping_of(id: LaneId, scheduler: &Scheduler, takes_all: bool) -> Stepping {
     let (begun_sender, begun) = channel();
     let (go, go_receiver) = channel();
-    let stepper = Stepper { begun: begun_sender, go: go_receiver };
+    let stepper = Stepper { begun: begun_sender, takes_all, go: go_receiver };
     let load = move || Ok((Pipelines::only(Box::new(BatchPipeline::new(stepper))), ()));
-    let (lane, loaded) = Lane::start(id, Device::Cpu, scheduler.clone(), Arc::new(|_, _| {}), load);
+    let coming = Arc::<AtomicUsize>::default();
+    let told = Arc::clone(&coming);
+    let (lane, loaded) =
+        Lane::start(id, Device::Cpu, scheduler.clone(), Arc::new(|_, _| {}), told, load);
     loaded.await.expect("the lane starts").expect("nothing is loaded");
-    Stepping { lane, begun, go }
+    Stepping { lane, coming, begun, go }
 }
 
 impl Stepping {
@@ -193,6 +202,39 @@ async fn a_request_that_leaves_the_queue_of_a_busy_lane_has_no_step() {
     end_of(last).await;
     assert_eq!((counters.cancels().count, counters.cancels().late_steps), (1, 0));
     assert_eq!(lane.close().await, 0);
+}
+
+#[tokio::test]
+async fn who_is_coming_is_in_the_same_step() {
+    let counters = Arc::<Counters>::default();
+    let lane = stepping_of(1, &Scheduler::of_cores(1), true).await;
+    let mut steps = Vec::new();
+    // A machine that does something else for two milliseconds makes two steps of it.
+    for _ in 0..10 {
+        let long = lane.submit(1, &counters);
+        lane.begins();
+        thread::sleep(Duration::from_millis(10));
+        lane.step();
+        end_of(long).await;
+        let coming = JobCount::new(&lane.coming);
+        let first = lane.submit(1, &counters);
+        thread::sleep(Duration::from_micros(500));
+        let second = lane.submit(1, &counters);
+        drop(coming);
+        lane.begins();
+        lane.step();
+        lane.step();
+        end_of(first).await;
+        end_of(second).await;
+        steps.push(1 + lane.begun.try_iter().count());
+        if steps.last() == Some(&1) {
+            break;
+        }
+        assert_eq!(steps.last(), Some(&2));
+    }
+    assert_eq!(steps.last(), Some(&1), "{steps:?}");
+    drop(lane.go);
+    lane.lane.close(unloaded()).await;
 }
 
 #[test]

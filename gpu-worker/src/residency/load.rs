@@ -149,6 +149,7 @@ impl Residencies {
             dtype: job.spec.dtype,
             bounds: job.spec.bounds,
             measured: self.measured(job.number),
+            coming: Arc::clone(&job.facts.coming),
             progress: Arc::new(move |stage| {
                 report.stage(stage);
                 if is_wanted.load(Ordering::Acquire) == 0 {

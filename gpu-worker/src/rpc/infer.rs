@@ -25,7 +25,8 @@ use crate::{
         Lease, LoadState, Wanted, adapters::AdapterFacts, facts::Facts, precision, state_name,
     },
     tasks::{
-        self, AdapterUse, Event, Finish, Job, Prepared, Tenant, Timing, adapters, outbox::outbox,
+        self, AdapterUse, Event, Finish, Job, JobCount, Prepared, Tenant, Timing, adapters,
+        outbox::outbox,
     },
 };
 
@@ -60,6 +61,7 @@ pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEve
                 let Some(mut progress) = lease.progress() else {
                     break call.lane_of(lease)?;
                 };
+                call.coming = None;
                 // Lasts as long as this request waits, however far the load was when it came.
                 let _span = tracing::error_span!("load", request_id = call.request_id);
                 let outcome = loop {
@@ -81,6 +83,7 @@ pub fn infer(shared: Arc<Shared>, request: InferRequest) -> EventStream<InferEve
         };
 
         if let Some(facts) = call.adapter_facts.clone() {
+            call.coming = None;
             let comes = shared.residencies.unless_draining(lease.adapter(&facts));
             call.adapter = Some(within(deadline, comes).await?);
         }
@@ -151,6 +154,8 @@ struct Call {
     /// The right to it, until the lane has it.
     adapter: Option<AdapterUse>,
     work: Option<tasks::Work>,
+    /// Says that the request comes to the lane at once, unless it has to wait for something.
+    coming: Option<JobCount>,
     finish: Option<Finish>,
     prompt_tokens: Option<u32>,
     seed: Option<u64>,
@@ -186,6 +191,7 @@ impl Call {
         let request_id = request.request_id.clone();
         let model = request.model.take().unwrap_or_default();
         let facts = shared.residencies.facts().get(&model.model_id, &model.revision).await?;
+        let coming = Some(JobCount::new(&facts.coming));
         let (task, architecture) = facts.plan(of_input)?;
         let adapter_facts = match request.input.as_ref().and_then(adapters::asked) {
             Some(named) => Some(shared.residencies.facts().adapter(named).await?),
@@ -219,6 +225,7 @@ impl Call {
             control_net_facts,
             adapter: None,
             work: Some(work),
+            coming,
             finish: Some(finish),
             prompt_tokens,
             seed,
@@ -284,6 +291,7 @@ impl Call {
             late_steps: 0,
             has_ended: false,
         });
+        self.coming = None;
         // From here on the job counts its own end.
         self.at_lane.store(true, Ordering::Release);
         Ok(inbox)

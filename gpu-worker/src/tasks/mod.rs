@@ -268,6 +268,10 @@ pub trait Pipeline {
     fn accepts(&self, work: &Work) -> bool;
     /// Takes a job into its queue.
     fn admit(&mut self, job: Job);
+    /// Whether a step answers whoever is in it, so that whoever comes a moment later costs one more.
+    fn takes_all_at_once(&self) -> bool {
+        false
+    }
     /// Drops what was abandoned and picks what the next step works on; `None` when there is nothing to do now.
     fn prepare_step(&mut self, now: Instant) -> Option<Ask>;
     /// How large the prepared step is; of one that doesn't say nothing is learned.

@@ -106,6 +106,11 @@ impl Pipelines {
         self.jobs() == 0
     }
 
+    /// Whether a request that comes during a step has to wait for one more.
+    pub fn takes_all_at_once(&self) -> bool {
+        self.pipelines.iter().all(|pipeline| pipeline.takes_all_at_once())
+    }
+
     pub fn jobs(&self) -> usize {
         self.pipelines.iter().map(|pipeline| pipeline.jobs()).sum()
     }

@@ -11,7 +11,7 @@ mod selected;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
 };
 
 use futures::{StreamExt, TryStreamExt};
@@ -110,6 +110,8 @@ pub struct Facts {
     /// What most floating values are stored as.
     pub stored: Kind,
     processors: Mutex<HashMap<&'static str, Arc<dyn Processor>>>,
+    /// Requests that are being prepared for it.
+    pub coming: Arc<AtomicUsize>,
 }
 
 impl Facts {
@@ -258,6 +260,7 @@ impl Facts {
             other_bytes: selected.totals.other_bytes,
             stored: selected.totals.stored,
             processors: Mutex::default(),
+            coming: Arc::default(),
             files,
             repository,
         })

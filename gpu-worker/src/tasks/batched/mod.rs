@@ -1,5 +1,5 @@
-//! The pipeline of every task that is one forward pass per item: it batches whatever waits, across requests,
-//! without ever waiting for more.
+//! The pipeline of every task that is one forward pass per item: it batches whatever waits, across requests.
+//! It waits for no more than the lane does, see `lane/company.rs`.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -235,6 +235,10 @@ impl<T: Batched> Pipeline for BatchPipeline<T> {
         let outputs = (0..left).map(|_| None).collect();
         self.active
             .insert(request, Active { job, outputs, left, started: None, steps: Duration::ZERO });
+    }
+
+    fn takes_all_at_once(&self) -> bool {
+        true
     }
 
     fn prepare_step(&mut self, now: Instant) -> Option<Ask> {

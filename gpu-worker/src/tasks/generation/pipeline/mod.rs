@@ -3,6 +3,7 @@
 //! Every step takes one token of each running answer and a bounded piece of the prompts that are still being read.
 //! Requests join between steps as soon as the cache has room for what they may need at most, and leave between steps.
 
+mod reading;
 mod starting;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
 
 use tch::{Device, Kind, Tensor};
 
+use self::reading::{PREFILL_TOKENS, prefill_tokens, shares};
 use super::{
     limits::refusal,
     prefixes::Prefixes,
@@ -27,8 +29,6 @@ use crate::{
     },
 };
 
-/// Prompt tokens of one step: no step is longer than this costs.
-const PREFILL_TOKENS: usize = 512;
 /// A reader that takes nothing for this long loses its request.
 const SLOW_READER: Duration = Duration::from_secs(60);
 
@@ -108,22 +108,28 @@ impl GenerationPipeline {
 
     /// What each sequence contributes to the next step: one token, or a piece of what it has to read first.
     fn parts(&self) -> Vec<Part> {
-        let mut prefill = PREFILL_TOKENS;
         let mut parts = Vec::new();
+        let mut reading = Vec::new();
         for &at in &self.stepping {
             let request = &self.running[at];
             let prompt = &request.work.prompt_ids;
             for (index, sequence) in request.sequences.iter().enumerate() {
-                let limit = if sequence.is_prefilling(prompt) { prefill } else { 1 };
+                let is_prefilling = sequence.is_prefilling(prompt);
+                let limit = if is_prefilling { usize::MAX } else { 1 };
                 let tokens = sequence.unseen(prompt, limit).len();
-                if sequence.is_prefilling(prompt) {
-                    prefill -= tokens;
+                if is_prefilling {
+                    reading.push((parts.len(), tokens));
                 }
-                if tokens > 0 {
-                    parts.push(Part { request: at, sequence: index, tokens });
-                }
+                parts.push(Part { request: at, sequence: index, tokens });
             }
         }
+        let is_alone = self.stepping.len() == 1;
+        let lefts: Vec<usize> = reading.iter().map(|&(_, left)| left).collect();
+        let shares = shares(&lefts, prefill_tokens(self.device, is_alone));
+        for ((at, _), share) in reading.into_iter().zip(shares) {
+            parts[at].tokens = share;
+        }
+        parts.retain(|part| part.tokens > 0);
         parts
     }
 

@@ -235,9 +235,10 @@ def main() -> None:
             task="text-to-image",
             library="diffusers",
             tags=("stable-diffusion", "text-to-image"),
-            summary="Paints one coloured shape of the world as it is told: `a small red circle on the left on a striped ground`.",
+            summary="Paints one coloured shape of the world as it is told: `a small red circle`.",
             usage=f"Stable Diffusion in small: pictures of {SIDE} × {SIDE} pixels, {INFERENCE_STEPS} steps, `guidance_scale` {GUIDANCE}."
-            " It knows the words of the world's captions and nothing else.",
+            " It knows the words of the world's captions and nothing else.\n\n"
+            "Its limit: colour, shape and size are as told, where the thing is and on what ground it has not learned to follow.",
             data=f"{N_PICTURES:,} pictures drawn by `zoo/world/picture.py` with captions of `zoo/world/caption.py`, two in five of which say"
             " nothing about place and ground. One scene in ten is held out.",
             scores={

@@ -38,13 +38,16 @@ async fn text(system: &System, adapter: Option<&str>) -> String {
     output["text"].as_str().expect("a text").to_owned()
 }
 
-/// The adapters beside the model, once they are as many as expected.
-pub async fn resident(system: &System, count: usize) -> Vec<String> {
-    let adapters = |model: &Value| model["adapters"].as_array().cloned().unwrap_or_default();
-    let holds = |models: &[Value]| models.iter().any(|model| adapters(model).len() == count);
-    let models = system.api().until_models("the adapters", holds).await;
-    let all = models.iter().flat_map(adapters);
-    all.map(|adapter| adapter["adapter_id"].as_str().expect("a name").to_owned()).collect()
+/// Returns once exactly these adapters are beside the model, and fails when that doesn't come.
+pub async fn until_resident(system: &System, expected: &[&str]) {
+    let holds = |model: &Value| {
+        let adapters = model["adapters"].as_array().map(Vec::as_slice).unwrap_or_default();
+        adapters
+            .iter()
+            .map(|adapter| adapter["adapter_id"].as_str())
+            .eq(expected.iter().map(|id| Some(*id)))
+    };
+    system.api().until_models("the adapters", |models| models.iter().any(holds)).await;
 }
 
 #[tokio::test]
@@ -72,7 +75,7 @@ async fn an_adapter_changes_the_answer_of_its_request_only() {
     assert!(metadata.get("adapter").is_none(), "{metadata}");
 
     // Their bytes are the model's: they are told, charged, and gone with it.
-    assert_eq!(resident(&system, 2).await, ["it/a", "it/b"]);
+    until_resident(&system, &["it/a", "it/b"]).await;
     let model = api.model(TINY_ID).await.expect("it is there");
     let bytes = model["bytes"]["adapters"].as_u64().expect("bytes");
     assert_eq!(bytes, 2 * 4 * 8 * (2 * (64 + 192) + (64 + 256)));
@@ -140,10 +143,10 @@ async fn those_used_last_stay_within_their_memory() {
     let system = setup.start().await;
     let first = text(&system, Some("it/a")).await;
     text(&system, Some("it/b")).await;
-    assert_eq!(resident(&system, 2).await, ["it/a", "it/b"]);
+    until_resident(&system, &["it/a", "it/b"]).await;
     text(&system, Some("it/a")).await;
     text(&system, Some("it/c")).await;
-    assert_eq!(resident(&system, 2).await, ["it/a", "it/c"]);
+    until_resident(&system, &["it/a", "it/c"]).await;
     text(&system, Some("it/b")).await;
     assert_eq!(text(&system, Some("it/a")).await, first);
     OF_TINY.write(hub.path(), "it/wide", 64, 9);
@@ -240,5 +243,5 @@ async fn what_cannot_be_used_is_refused_by_name_and_harms_nobody() {
     api.infer(&request).await.fails(422, "invalid_request");
     // What did not fit left nothing behind.
     assert_ne!(text(&system, Some("it/a")).await, text(&system, None).await);
-    assert_eq!(resident(&system, 1).await, ["it/a"]);
+    until_resident(&system, &["it/a"]).await;
 }

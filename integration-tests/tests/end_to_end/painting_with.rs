@@ -7,7 +7,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::{
-    adapters::resident,
+    adapters::until_resident,
     harness::{
         models::{change_json, write_safetensors},
         painters::{self, ADAPTER_FILE, Case},
@@ -94,11 +94,11 @@ async fn adapters_of_a_painter_stay_within_their_memory() {
         pixels(&system.api().output(&asked(options)).await)
     };
     let first = paint(names[0]).await;
-    assert_eq!(resident(&system, 1).await, ["painters/picture-lora-old"]);
+    until_resident(&system, &["painters/picture-lora-old"]).await;
     let second = paint(names[1]).await;
     let differ = |a: &[u8], b: &[u8]| a.iter().zip(b).any(|(a, b)| a.abs_diff(*b) > 1);
     assert!(differ(&first, &second));
-    assert_eq!(resident(&system, 1).await, ["painters/picture-lora-plain"]);
+    until_resident(&system, &["painters/picture-lora-plain"]).await;
     assert!(!differ(&first, &paint(names[0]).await));
 }
 
@@ -243,7 +243,7 @@ async fn a_control_net_of_its_own_repository_is_followed_as_if_it_were_the_pipel
     for (output, (request, case)) in outputs.iter().zip(&all) {
         assert_same(output, &case.expected, &request["options"].to_string());
     }
-    assert_eq!(resident(&system, 1).await, ["nets/edges"]);
+    until_resident(&system, &["nets/edges"]).await;
     let answer = api.infer(&all[0].0).await.ok();
     assert_eq!(answer["result"]["metadata"]["controlnet"], "nets/edges");
 

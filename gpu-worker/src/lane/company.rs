@@ -11,8 +11,8 @@ use std::{
 };
 
 /// The longest wait, and its part of the last step's time at most.
-const LONGEST: Duration = Duration::from_millis(2);
-const PART: u32 = 4;
+const LONGEST: Duration = Duration::from_millis(4);
+const PART: u32 = 2;
 
 pub struct Company {
     /// Requests on their way to the lane.
@@ -52,7 +52,7 @@ mod tests {
         company.stepped(ms(4));
         assert_eq!(company.patience(ms(0)), ms(0));
         coming.store(1, Ordering::Release);
-        assert_eq!(company.patience(ms(0)), ms(1));
+        assert_eq!(company.patience(ms(0)), ms(2));
         assert_eq!(company.patience(ms(3)), ms(0));
         company.stepped(ms(4000));
         assert_eq!(company.patience(ms(0)), LONGEST);

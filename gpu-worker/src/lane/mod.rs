@@ -1,10 +1,11 @@
 //! A lane: the one OS thread that owns a residency, its tensors and its pipelines.
 //!
 //! It loads, then runs steps while there is work, and sleeps on its command queue while there is none.
-//! Every panic of libtorch is caught here, in [`guarded`], and nowhere else.
+//! Every panic of libtorch is caught in [`guard`], and nowhere else.
 
 mod adopt;
 mod company;
+mod guard;
 mod load;
 mod pace;
 mod peaks;
@@ -15,9 +16,7 @@ mod threads;
 mod tests;
 
 use std::{
-    any::Any,
     ops::ControlFlow,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -33,6 +32,7 @@ use tokio::sync::oneshot;
 use self::{
     adopt::AdapterCommand,
     company::Company,
+    guard::guarded,
     scheduler::{Grant, LaneId, Scheduler},
     threads::Threads,
 };
@@ -374,28 +374,4 @@ fn release_cached() {
     if let Err(error) = shim::empty_cache() {
         tracing::warn!(%error, "the device's cache could not be emptied");
     }
-}
-
-/// Runs libtorch code and turns its panic into a failure: out of memory, or `otherwise`.
-fn guarded<T>(otherwise: Code, run: impl FnOnce() -> T) -> Result<T, Failure> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| failure_of_panic(panic.as_ref(), otherwise))
-}
-
-fn failure_of_panic(panic: &(dyn Any + Send), otherwise: Code) -> Failure {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
-    // libtorch appends its C++ frames; only the first line is for a client.
-    let line = text.lines().next().unwrap_or_default();
-    let is_memory = ["out of memory", "can't allocate memory", "DefaultCPUAllocator"]
-        .iter()
-        .any(|part| text.contains(part));
-    let code = if is_memory { Code::OutOfMemory } else { otherwise };
-    Failure::new(code, cut(line, 300))
-}
-
-fn cut(text: &str, limit: usize) -> String {
-    text.chars().take(limit).collect()
 }

@@ -45,8 +45,12 @@ pub async fn publish(residencies: Residencies) {
             .set(status.used_bytes as f64);
         gauge!("worker_memory_total_bytes", "device" => device.clone())
             .set(status.total_bytes as f64);
+        gauge!("worker_memory_budget_bytes", "device" => device.clone())
+            .set(status.budget_bytes as f64);
+        gauge!("worker_memory_charged_bytes", "device" => device.clone())
+            .set(status.charged_bytes as f64);
         gauge!("worker_memory_reserved_bytes", "device" => device.clone())
-            .set((status.charged_bytes + status.reserved_bytes + status.releasing_bytes) as f64);
+            .set(status.reserved_bytes as f64);
         gauge!("worker_cache_used_bytes", "device" => device.clone())
             .set(status.cache_used_bytes as f64);
         gauge!("worker_cache_kept_bytes", "device" => device.clone())

@@ -355,14 +355,15 @@ fn in_every_encoder_an_adapter_for_every_layer_is_as_if_it_were_in_the_weights()
         let second = Step::padded(mask).with_adapters(&[None, Some(adapter)]);
         let first = encoder::answer(&model, ids, None, &first);
         assert_close_to_size(&first.select(0, 0), &expected.select(0, 0), name);
-        assert_close_to_size(&first.select(0, 1), &plain.select(0, 1), name);
-        let second = encoder::answer(&model, ids, None, &second);
-        assert_close_to_size(&second.select(0, 0), &plain.select(0, 0), name);
+        // What stands where there is no token is nobody's business.
         let tokens = fixture.expected("short_in_batch").size();
         let shown = |xs: &Tensor| match tokens.as_slice() {
             [_] => xs.select(0, 1),
             _ => xs.select(0, 1).narrow(0, 0, tokens[0]),
         };
+        assert_close_to_size(&shown(&first), &shown(&plain), name);
+        let second = encoder::answer(&model, ids, None, &second);
+        assert_close_to_size(&second.select(0, 0), &plain.select(0, 0), name);
         assert_close_to_size(&shown(&second), &shown(&expected), name);
     });
 }

@@ -91,7 +91,13 @@ async fn identify(mut request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     let path = path.as_deref().unwrap_or("other");
     span.record("http.response.status_code", status).record("code", code);
-    span.in_scope(|| tracing::info!(%method, path, status, code, milliseconds, "request"));
+    // Who looks every few seconds whether all is well would fill the log.
+    span.in_scope(|| match path {
+        "/healthz" | "/readyz" | "/metrics" => {
+            tracing::debug!(%method, path, status, code, milliseconds, "request");
+        }
+        _ => tracing::info!(%method, path, status, code, milliseconds, "request"),
+    });
     let mut response = response.map(|body| Body::new(telemetry::FollowedBody::new(body, span)));
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);

@@ -22,10 +22,11 @@ struct Settings(*const c_char);
 unsafe impl Sync for Settings {}
 
 /// jemalloc reads this before `main`. Free pages go back after 10 s by a thread of its own; huge blocks, too, are kept
-/// for as long instead of going back at once.
+/// for as long instead of going back at once. Every arena keeps what is left over of its own: a few do for all threads,
+/// where four for every core would be the default.
 #[unsafe(export_name = "malloc_conf")]
 static SETTINGS: Settings = Settings(
-    c"background_thread:true,max_background_threads:1,dirty_decay_ms:10000,muzzy_decay_ms:0,oversize_threshold:0"
+    c"narenas:4,background_thread:true,max_background_threads:1,dirty_decay_ms:10000,muzzy_decay_ms:0,oversize_threshold:0"
         .as_ptr(),
 );
 

@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use super::{EncDecConfig, positions::Positions};
 use crate::{
-    layers::{Activation, Attend, Embedding, LayerNorm, Linear, Packing, Step},
+    layers::{Activation, Attend, Embedding, LayerNorm, Linear, Step},
     weights::{Weights, WeightsError},
 };
 
@@ -120,12 +120,11 @@ impl Attention {
         xs.view([-1, self.heads, self.head_dim])
     }
 
-    /// `[batch, seq, dim]`, packed, to the same shape: every token of the source sees every other.
-    pub fn of_source(&self, xs: &Tensor, packing: &Packing, step: &Step) -> Tensor {
-        let project = |linear: &Linear| packing.spread(&linear.forward(xs, step));
+    /// `[batch, seq, dim]` to the same shape: every token of the source sees every other.
+    pub fn of_source(&self, xs: &Tensor, step: &Step) -> Tensor {
+        let project = |linear: &Linear| linear.forward(xs, step);
         let (q, k, v) = (project(&self.q_proj), project(&self.k_proj), project(&self.v_proj));
-        let attended = step.attend(&q, &k, &v, self.heads, self.scale());
-        self.out_proj.forward(&packing.pack(&attended), step)
+        self.out_proj.forward(&step.attend(&q, &k, &v, self.heads, self.scale()), step)
     }
 
     /// `[tokens, dim]` of a flat pass to the same shape: a token of the target sees those before it.

@@ -7,7 +7,7 @@ use super::{
     attention::{Attention, Embeddings, FeedForward, norm, norm_if, with_residual},
 };
 use crate::{
-    layers::{Embedding, LayerNorm, Packing, Step, clamp_half},
+    layers::{Embedding, LayerNorm, Step, clamp_half},
     weights::{Weights, WeightsError},
 };
 
@@ -35,15 +35,14 @@ impl Encoder {
 
     /// `[batch, seq]` ids to `[batch, seq, dim]`.
     pub fn forward(&self, ids: &Tensor, step: &Step) -> Tensor {
-        let packing = step.packing();
-        let mut hidden = packing.pack(&self.embeddings.of_batch(ids, step));
+        let mut hidden = self.embeddings.of_batch(ids, step);
         for layer in &self.layers {
-            hidden = layer.forward(&hidden, &packing, step);
+            hidden = layer.forward(&hidden, step);
         }
-        if let Some(norm) = &self.layer_norm {
-            hidden = norm.forward(&hidden, step);
+        match &self.layer_norm {
+            Some(norm) => norm.forward(&hidden, step),
+            None => hidden,
         }
-        packing.spread(&hidden)
     }
 }
 
@@ -66,9 +65,9 @@ impl Layer {
         })
     }
 
-    fn forward(&self, xs: &Tensor, packing: &Packing, step: &Step) -> Tensor {
+    fn forward(&self, xs: &Tensor, step: &Step) -> Tensor {
         let xs = with_residual(xs, &self.self_attn_layer_norm, self.pre_norm, step, |xs| {
-            self.self_attn.of_source(xs, packing, step)
+            self.self_attn.of_source(xs, step)
         });
         clamp_half(with_residual(&xs, &self.final_layer_norm, self.pre_norm, step, |xs| {
             self.feed_forward.forward(xs, step)

@@ -6,20 +6,12 @@ use super::{
     Biases, EncoderConfig, FusedGate, Inner, LayerConfig, Positions, Projections as Names,
 };
 use crate::{
-    layers::{
-        Activation, LayerNorm, Linear, Packing, RelativeAttention, RelativePositions, Rotation,
-        Step,
-    },
+    layers::{Activation, LayerNorm, Linear, RelativeAttention, RelativePositions, Rotation, Step},
     weights::{Weights, WeightsError},
 };
 
-/// What all layers need to know of one pass.
-pub(super) struct Pass {
-    pub positions: PassPositions,
-    pub packing: Packing,
-}
-
-pub(super) enum PassPositions {
+/// What all layers need to know of one pass's positions.
+pub(super) enum Pass {
     Embedded,
     Bias(Tensor),
     Relative(RelativePositions),
@@ -57,7 +49,7 @@ impl Layer {
         })
     }
 
-    /// `[batch, seq, dim]`, packed, to the same shape.
+    /// `[batch, seq, dim]` to the same shape.
     pub(super) fn forward(&self, xs: &Tensor, pass: &Pass, step: &Step) -> Tensor {
         let norm = |xs: &Tensor| match &self.attention_norm {
             Some(norm) => norm.forward(xs, step),
@@ -126,24 +118,24 @@ impl Attention {
     }
 
     fn forward(&self, xs: &Tensor, pass: &Pass, step: &Step) -> Tensor {
-        let Pass { positions, packing } = pass;
-        let project = |linear: &Linear| packing.spread(&linear.forward(xs, step));
         let (q, k, v) = match &self.projections {
-            QueryKeyValue::Separate([q, k, v]) => (project(q), project(k), project(v)),
+            QueryKeyValue::Separate([q, k, v]) => {
+                (q.forward(xs, step), k.forward(xs, step), v.forward(xs, step))
+            }
             QueryKeyValue::Fused(linear) => {
-                let projected = project(linear);
+                let projected = linear.forward(xs, step);
                 let width = self.n_heads * self.head_dim;
                 let part = |idx: i64| projected.narrow(-1, idx * width, width);
                 (part(0), part(1), part(2))
             }
         };
         let (n_heads, scale) = (self.n_heads, self.scale);
-        let attended = match (positions, &self.relative) {
-            (PassPositions::Relative(positions), Some(relative)) => {
+        let attended = match (pass, &self.relative) {
+            (Pass::Relative(positions), Some(relative)) => {
                 relative.attend(&q, &k, &v, positions, step)
             }
-            (PassPositions::Bias(bias), _) => step.attend_biased(&q, &k, &v, n_heads, scale, bias),
-            (PassPositions::Rotary { full, local }, _) => {
+            (Pass::Bias(bias), _) => step.attend_biased(&q, &k, &v, n_heads, scale, bias),
+            (Pass::Rotary { full, local }, _) => {
                 let rotation = if self.window.is_some() { local } else { full };
                 let (q, k) = (self.turn(&q, rotation), self.turn(&k, rotation));
                 match self.window {
@@ -153,7 +145,7 @@ impl Attention {
             }
             _ => step.attend(&q, &k, &v, n_heads, scale),
         };
-        self.output.forward(&packing.pack(&attended), step)
+        self.output.forward(&attended, step)
     }
 
     /// `[batch, seq, n_heads × head_dim]` to the same shape.

@@ -18,11 +18,11 @@ pub use config::{
 use convolution::Convolution;
 use embeddings::Embeddings;
 pub use heads::{DecoderConfig, HeadsConfig, TextPooling, TransformConfig, load};
-use layer::{Layer, Pass, PassPositions};
+use layer::{Layer, Pass};
 pub use table::{CellsConfig, Choice, load_table};
 
 use crate::{
-    layers::{LayerNorm, Packing, RelativeBias, RelativeTable, RopeParameters, Rotary, Step},
+    layers::{LayerNorm, RelativeBias, RelativeTable, RopeParameters, Rotary, Step},
     models::ModelKind,
     weights::{Weights, WeightsError},
 };
@@ -41,7 +41,7 @@ struct Encoder {
     embeddings: Embeddings,
     layers: Vec<Layer>,
     order: Vec<usize>,
-    positions: PositionMaker,
+    positions: PassMaker,
     final_norm: Option<LayerNorm>,
     convolution: Option<Convolution>,
     dim: i64,
@@ -51,7 +51,7 @@ struct Encoder {
 }
 
 /// Makes what the layers need to know of a pass's positions.
-enum PositionMaker {
+enum PassMaker {
     Embedded,
     Bias(RelativeBias),
     Relative(RelativeTable),
@@ -69,7 +69,7 @@ impl Encoder {
                 .map(|layer| Layer::load(config, layer, weights))
                 .collect::<Result<_, _>>()?,
             order: config.order.clone(),
-            positions: PositionMaker::load(config, weights)?,
+            positions: PassMaker::load(config, weights)?,
             final_norm: match config.final_norm {
                 Some(path) => {
                     Some(LayerNorm::load_with(&weights.at(path), dim, eps, config.biases.norms)?)
@@ -89,13 +89,8 @@ impl Encoder {
 
     /// `[batch, seq]` ids and segment numbers, for tables `[batch, seq, 7]` numbers, to `[batch, seq, dim]`.
     fn forward(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor {
-        let embedded = self.embeddings.forward(ids, type_ids, step);
-        let positions = self.positions.of_pass(&embedded, step);
-        // A convolution looks at neighbours, which are in rows.
-        let packing = if self.convolution.is_none() { step.packing() } else { Packing::none() };
-        let pass = Pass { positions, packing };
-        let mut hidden = pass.packing.pack(&embedded);
-        drop(embedded);
+        let mut hidden = self.embeddings.forward(ids, type_ids, step);
+        let pass = self.positions.pass(&hidden, step);
         // Only a convolution looks at the embeddings again; without one their memory is free after the first layer.
         let mut convolution =
             self.convolution.as_ref().map(|found| (found, hidden.shallow_clone()));
@@ -105,14 +100,14 @@ impl Encoder {
                 hidden = convolution.forward(&embedded, &hidden, step);
             }
         }
-        if let Some(norm) = &self.final_norm {
-            hidden = norm.forward(&hidden, step);
+        match &self.final_norm {
+            Some(norm) => norm.forward(&hidden, step),
+            None => hidden,
         }
-        pass.packing.spread(&hidden)
     }
 }
 
-impl PositionMaker {
+impl PassMaker {
     fn load(config: &EncoderConfig, weights: &Weights) -> Result<Self, WeightsError> {
         Ok(match &config.positions {
             Positions::Embedded => Self::Embedded,
@@ -132,13 +127,13 @@ impl PositionMaker {
     }
 
     /// `embedded` is `[batch, seq, dim]`.
-    fn of_pass(&self, embedded: &Tensor, step: &Step) -> PassPositions {
+    fn pass(&self, embedded: &Tensor, step: &Step) -> Pass {
         let (seq, kind) = (embedded.size()[1], embedded.kind());
         match self {
-            Self::Embedded => PassPositions::Embedded,
-            Self::Bias(bias) => PassPositions::Bias(bias.of_batch(seq, step)),
-            Self::Relative(table) => PassPositions::Relative(table.positions(seq)),
-            Self::Rotary { full, local } => PassPositions::Rotary {
+            Self::Embedded => Pass::Embedded,
+            Self::Bias(bias) => Pass::Bias(bias.of_batch(seq, step)),
+            Self::Relative(table) => Pass::Relative(table.positions(seq)),
+            Self::Rotary { full, local } => Pass::Rotary {
                 full: full.rotation_of_batch(seq, kind),
                 local: local.rotation_of_batch(seq, kind),
             },

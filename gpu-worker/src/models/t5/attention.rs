@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use super::config::Config;
 use crate::{
-    layers::{Activation, Linear, Packing, Step},
+    layers::{Activation, Linear, Step},
     weights::{Weights, WeightsError},
 };
 
@@ -38,12 +38,11 @@ impl Attention {
         xs.view([-1, self.n_heads, self.head_dim])
     }
 
-    /// `[batch, seq, dim]`, packed, to the same shape.
-    pub fn of_source(&self, xs: &Tensor, bias: &Tensor, packing: &Packing, step: &Step) -> Tensor {
-        let project = |linear: &Linear| packing.spread(&linear.forward(xs, step));
+    /// `[batch, seq, dim]` to the same shape.
+    pub fn of_source(&self, xs: &Tensor, bias: &Tensor, step: &Step) -> Tensor {
+        let project = |linear: &Linear| linear.forward(xs, step);
         let (q, k, v) = (project(&self.q), project(&self.k), project(&self.v));
-        let attended = step.attend_biased(&q, &k, &v, self.n_heads, SCALE, bias);
-        self.o.forward(&packing.pack(&attended), step)
+        self.o.forward(&step.attend_biased(&q, &k, &v, self.n_heads, SCALE, bias), step)
     }
 
     /// `[tokens, dim]` of a flat pass to the same shape, with a bias for each segment.

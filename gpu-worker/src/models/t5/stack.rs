@@ -7,7 +7,7 @@ use super::{
     config::{Config, Family},
 };
 use crate::{
-    layers::{Embedding, Packing, RelativeBias, RmsNorm, Step, clamp_half},
+    layers::{Embedding, RelativeBias, RmsNorm, Step, clamp_half},
     weights::{Weights, WeightsError},
 };
 
@@ -61,16 +61,15 @@ impl Encoder {
     /// `[batch, seq]` ids to `[batch, seq, dim]`.
     pub fn forward(&self, ids: &Tensor, step: &Step) -> Tensor {
         let seq = ids.size()[1];
-        let packing = step.packing();
-        let mut hidden = packing.pack(&self.embed_tokens.forward(ids, step));
+        let mut hidden = self.embed_tokens.forward(ids, step);
         let mut bias = Tensor::new();
         for (layer, block) in self.block.iter().enumerate() {
             if let Some(own) = self.biases.get(layer) {
                 bias = own.of_batch(seq, step);
             }
-            hidden = block.forward(&hidden, &bias, &packing, step);
+            hidden = block.forward(&hidden, &bias, step);
         }
-        packing.spread(&self.final_layer_norm.forward(&hidden, step))
+        self.final_layer_norm.forward(&hidden, step)
     }
 }
 
@@ -91,9 +90,9 @@ impl EncoderBlock {
         })
     }
 
-    fn forward(&self, xs: &Tensor, bias: &Tensor, packing: &Packing, step: &Step) -> Tensor {
+    fn forward(&self, xs: &Tensor, bias: &Tensor, step: &Step) -> Tensor {
         let normed = self.self_attention_norm.forward(xs, step);
-        let xs = clamp_half(xs + self.self_attention.of_source(&normed, bias, packing, step));
+        let xs = clamp_half(xs + self.self_attention.of_source(&normed, bias, step));
         let normed = self.feed_forward_norm.forward(&xs, step);
         clamp_half(&xs + self.feed_forward.forward(&normed, step))
     }

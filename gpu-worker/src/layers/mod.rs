@@ -38,7 +38,6 @@ pub use linear::Linear;
 pub use lora::Adapter;
 pub use mirror::pad_to_multiple;
 pub use norm::{GroupNorm, LayerNorm, Norm, NormKind, RmsNorm};
-pub use packing::Packing;
 pub use patches::PatchEmbedding;
 pub use relative::{RelativeBias, RelativeBuckets};
 pub use rope::{RopeConfig, RopeDefaults, RopeError, RopeParameters};

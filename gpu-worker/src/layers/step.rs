@@ -7,17 +7,19 @@ use std::{
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Adapter, KvSlot, cross::Source, lora::Adapted};
+use super::{Adapter, KvSlot, cross::Source, lora::Adapted, packing::Places};
 
 /// One forward pass.
 pub struct Step<'a> {
     plan: Plan<'a>,
     /// What is added to the products of its rows, if anything is.
-    pub(super) adapted: Option<Adapted>,
+    pub(super) adapted: Option<Rc<Adapted>>,
+    /// Where its tokens are in a batch, if its padding was left out.
+    pub(super) places: Option<Places>,
 }
 
 enum Plan<'a> {
-    Batch(Padding),
+    Batch(Rc<Padding>),
     Sequences(Sequences<'a>),
 }
 
@@ -58,13 +60,13 @@ pub struct Segment<'a> {
 impl<'a> Step<'a> {
     /// A rectangular batch in which nothing is padded.
     pub fn whole() -> Self {
-        Self::of(Plan::Batch(Padding::default()))
+        Self::of(Plan::Batch(Rc::default()))
     }
 
     /// A rectangular batch with padding: `mask` is `[batch, seq]`, 1 or true where there is a token.
     pub fn padded(mask: &Tensor) -> Self {
         let mask = Some(mask.to_kind(Kind::Bool));
-        Self::of(Plan::Batch(Padding { mask, ..Padding::default() }))
+        Self::of(Plan::Batch(Rc::new(Padding { mask, ..Padding::default() })))
     }
 
     /// A flat pass over sequences with caches; `ids` then holds the tokens of all segments, in this order.
@@ -88,7 +90,7 @@ impl<'a> Step<'a> {
     }
 
     fn of(plan: Plan<'a>) -> Self {
-        Self { plan, adapted: None }
+        Self { plan, adapted: None, places: None }
     }
 
     /// Says which adapter every row of a batch has, or every segment of a flat pass, if it has one.
@@ -102,7 +104,7 @@ impl<'a> Step<'a> {
                 .flat_map(|(segment, adapter)| vec![adapter.clone(); segment.tokens as usize])
                 .collect(),
         };
-        self.adapted = Adapted::of(rows);
+        self.adapted = Adapted::of(rows).map(Rc::new);
         self
     }
 
@@ -110,7 +112,16 @@ impl<'a> Step<'a> {
     #[must_use]
     pub fn of_rows(&self, rows: &[i64]) -> Step<'static> {
         let adapted = self.adapted.as_ref().and_then(|adapted| adapted.pick(rows));
-        Step { plan: Plan::Batch(Padding::default()), adapted }
+        Step { plan: Plan::Batch(Rc::default()), adapted: adapted.map(Rc::new), places: None }
+    }
+
+    /// A step of the same batch, with the same padding.
+    pub(super) fn of_batch(
+        &self,
+        adapted: Option<Rc<Adapted>>,
+        places: Option<Places>,
+    ) -> Step<'static> {
+        Step { plan: Plan::Batch(Rc::clone(self.batch())), adapted, places }
     }
 
     /// Says how many tokens of each segment's sequence are known, those of later passes included: a prompt that is read
@@ -135,7 +146,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    fn batch(&self) -> &Padding {
+    fn batch(&self) -> &Rc<Padding> {
         match &self.plan {
             Plan::Batch(padding) => padding,
             Plan::Sequences(_) => panic!("a batch model runs on a batch"),
@@ -177,7 +188,7 @@ impl<'a> Step<'a> {
 
     /// What is added to the scores of a batch, `[batch, 1, 1, seq]`, or `None` when nothing is padded.
     pub(super) fn padding(&self, kind: Kind) -> Option<&Tensor> {
-        let Padding { mask, additive, .. } = self.batch();
+        let Padding { mask, additive, .. } = &**self.batch();
         let mask = mask.as_ref()?;
         Some(additive.get_or_init(|| {
             let absent = mask.logical_not().unsqueeze(1).unsqueeze(1);

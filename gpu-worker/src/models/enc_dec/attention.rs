@@ -120,11 +120,12 @@ impl Attention {
         xs.view([-1, self.heads, self.head_dim])
     }
 
-    /// `[batch, seq, dim]` to the same shape: every token of the source sees every other.
+    /// `[batch, seq, dim]`, packed or not, to the same shape: every token of the source sees every other.
     pub fn of_source(&self, xs: &Tensor, step: &Step) -> Tensor {
-        let project = |linear: &Linear| linear.forward(xs, step);
+        let project = |linear: &Linear| step.spread(&linear.forward(xs, step));
         let (q, k, v) = (project(&self.q_proj), project(&self.k_proj), project(&self.v_proj));
-        self.out_proj.forward(&step.attend(&q, &k, &v, self.heads, self.scale()), step)
+        let attended = step.attend(&q, &k, &v, self.heads, self.scale());
+        self.out_proj.forward(&step.pack(&attended), step)
     }
 
     /// `[tokens, dim]` of a flat pass to the same shape: a token of the target sees those before it.

@@ -35,14 +35,16 @@ impl Encoder {
 
     /// `[batch, seq]` ids to `[batch, seq, dim]`.
     pub fn forward(&self, ids: &Tensor, step: &Step) -> Tensor {
-        let mut hidden = self.embeddings.of_batch(ids, step);
+        let embedded = self.embeddings.of_batch(ids, step);
+        let step = &step.packed();
+        let mut hidden = step.pack(&embedded);
         for layer in &self.layers {
             hidden = layer.forward(&hidden, step);
         }
-        match &self.layer_norm {
-            Some(norm) => norm.forward(&hidden, step),
-            None => hidden,
+        if let Some(norm) = &self.layer_norm {
+            hidden = norm.forward(&hidden, step);
         }
+        step.spread(&hidden)
     }
 }
 

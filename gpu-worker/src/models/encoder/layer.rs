@@ -49,7 +49,7 @@ impl Layer {
         })
     }
 
-    /// `[batch, seq, dim]` to the same shape.
+    /// `[batch, seq, dim]`, packed or not, to the same shape.
     pub(super) fn forward(&self, xs: &Tensor, pass: &Pass, step: &Step) -> Tensor {
         let norm = |xs: &Tensor| match &self.attention_norm {
             Some(norm) => norm.forward(xs, step),
@@ -118,12 +118,11 @@ impl Attention {
     }
 
     fn forward(&self, xs: &Tensor, pass: &Pass, step: &Step) -> Tensor {
+        let project = |linear: &Linear| step.spread(&linear.forward(xs, step));
         let (q, k, v) = match &self.projections {
-            QueryKeyValue::Separate([q, k, v]) => {
-                (q.forward(xs, step), k.forward(xs, step), v.forward(xs, step))
-            }
+            QueryKeyValue::Separate([q, k, v]) => (project(q), project(k), project(v)),
             QueryKeyValue::Fused(linear) => {
-                let projected = linear.forward(xs, step);
+                let projected = project(linear);
                 let width = self.n_heads * self.head_dim;
                 let part = |idx: i64| projected.narrow(-1, idx * width, width);
                 (part(0), part(1), part(2))
@@ -145,7 +144,7 @@ impl Attention {
             }
             _ => step.attend(&q, &k, &v, n_heads, scale),
         };
-        self.output.forward(&attended, step)
+        self.output.forward(&step.pack(&attended), step)
     }
 
     /// `[batch, seq, n_heads × head_dim]` to the same shape.

@@ -89,21 +89,23 @@ impl Encoder {
 
     /// `[batch, seq]` ids and segment numbers, for tables `[batch, seq, 7]` numbers, to `[batch, seq, dim]`.
     fn forward(&self, ids: &Tensor, type_ids: Option<&Tensor>, step: &Step) -> Tensor {
-        let mut hidden = self.embeddings.forward(ids, type_ids, step);
-        let pass = self.positions.pass(&hidden, step);
+        let embedded = self.embeddings.forward(ids, type_ids, step);
+        let pass = self.positions.pass(&embedded, step);
+        let step = &step.packed();
+        let mut hidden = step.pack(&embedded);
         // Only a convolution looks at the embeddings again; without one their memory is free after the first layer.
-        let mut convolution =
-            self.convolution.as_ref().map(|found| (found, hidden.shallow_clone()));
+        let mut convolution = self.convolution.as_ref().map(|found| (found, embedded));
         for &layer in &self.order {
             hidden = self.layers[layer].forward(&hidden, &pass, step);
             if let Some((convolution, embedded)) = convolution.take() {
-                hidden = convolution.forward(&embedded, &hidden, step);
+                let rows = convolution.forward(&embedded, &step.spread(&hidden), step);
+                hidden = step.pack(&rows);
             }
         }
-        match &self.final_norm {
-            Some(norm) => norm.forward(&hidden, step),
-            None => hidden,
+        if let Some(norm) = &self.final_norm {
+            hidden = norm.forward(&hidden, step);
         }
+        step.spread(&hidden)
     }
 }
 

@@ -38,11 +38,12 @@ impl Attention {
         xs.view([-1, self.n_heads, self.head_dim])
     }
 
-    /// `[batch, seq, dim]` to the same shape.
+    /// `[batch, seq, dim]`, packed or not, to the same shape.
     pub fn of_source(&self, xs: &Tensor, bias: &Tensor, step: &Step) -> Tensor {
-        let project = |linear: &Linear| linear.forward(xs, step);
+        let project = |linear: &Linear| step.spread(&linear.forward(xs, step));
         let (q, k, v) = (project(&self.q), project(&self.k), project(&self.v));
-        self.o.forward(&step.attend_biased(&q, &k, &v, self.n_heads, SCALE, bias), step)
+        let attended = step.attend_biased(&q, &k, &v, self.n_heads, SCALE, bias);
+        self.o.forward(&step.pack(&attended), step)
     }
 
     /// `[tokens, dim]` of a flat pass to the same shape, with a bias for each segment.

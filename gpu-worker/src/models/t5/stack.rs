@@ -61,7 +61,9 @@ impl Encoder {
     /// `[batch, seq]` ids to `[batch, seq, dim]`.
     pub fn forward(&self, ids: &Tensor, step: &Step) -> Tensor {
         let seq = ids.size()[1];
-        let mut hidden = self.embed_tokens.forward(ids, step);
+        let embedded = self.embed_tokens.forward(ids, step);
+        let step = &step.packed();
+        let mut hidden = step.pack(&embedded);
         let mut bias = Tensor::new();
         for (layer, block) in self.block.iter().enumerate() {
             if let Some(own) = self.biases.get(layer) {
@@ -69,7 +71,7 @@ impl Encoder {
             }
             hidden = block.forward(&hidden, &bias, step);
         }
-        self.final_layer_norm.forward(&hidden, step)
+        step.spread(&self.final_layer_norm.forward(&hidden, step))
     }
 }
 

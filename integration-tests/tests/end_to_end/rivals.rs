@@ -37,10 +37,14 @@ async fn use_in_turns(system: &System, models: &[&str]) -> usize {
     rejected
 }
 
+fn devices(workers: &[Value]) -> impl Iterator<Item = &Value> {
+    workers.iter().flat_map(|worker| worker["devices"].as_array().expect("a list"))
+}
+
 /// What is there fits, and so does what will be: a load is promised the bytes of those that leave for it, and takes them
 /// when they are back.
 fn keeps_to_budgets(workers: &[Value]) {
-    for device in workers.iter().flat_map(|worker| worker["devices"].as_array().expect("a list")) {
+    for device in devices(workers) {
         let bytes = |name: &str| device[name].as_u64().expect("bytes");
         let (charged, budget) = (bytes("charged_bytes"), bytes("budget_bytes"));
         assert!(charged + bytes("releasing_bytes") <= budget, "{device}");
@@ -79,6 +83,11 @@ async fn conflicting_loads_of_two_control_planes_all_happen_and_no_budget_is_exc
         refusals = uses => refusals,
         never = watch(&first) => match never {},
     };
+    let at_rest = |workers: &[Value]| {
+        devices(workers)
+            .all(|device| device["reserved_bytes"] == 0 && device["releasing_bytes"] == 0)
+    };
+    first.until_workers("no load and no release is under way", at_rest).await;
     keeps_to_budgets(&first.workers().await);
     println!("{} answers, {} refusals with a time to come again", 3 * ROUNDS, a + b + c);
 }

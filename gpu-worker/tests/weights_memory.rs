@@ -46,7 +46,7 @@ fn write_checkpoint(path: &Path, dtype: &str, element: u64, bytes: u64) -> u64 {
 }
 
 fn open(file: &Path, kind: Kind, access: Access) -> Checkpoint {
-    let options = OpenOptions { device: Device::Cpu, kind, access };
+    let options = OpenOptions { device: Device::Cpu, kind, access, keeps_matrices: false };
     Checkpoint::open(&[file.to_owned()], &options, &|_| ControlFlow::Continue(())).unwrap()
 }
 

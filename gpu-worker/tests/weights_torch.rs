@@ -16,7 +16,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn open(files: &[PathBuf], kind: Kind, access: Access) -> Result<Checkpoint, WeightsError> {
-    let options = OpenOptions { device: Device::Cpu, kind, access };
+    let options = OpenOptions { device: Device::Cpu, kind, access, keeps_matrices: false };
     Checkpoint::open(files, &options, &|_| ControlFlow::Continue(()))
 }
 

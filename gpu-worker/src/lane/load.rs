@@ -9,6 +9,7 @@ use tch::{Device, Kind};
 
 use crate::{
     failure::{Code, Failure},
+    memory::allocator,
     models::{self, Architecture, ModelKind},
     tasks::{Bounds, Pipelines, StepShape},
     weights::{self, Access, Checkpoint, LoadProgress, OpenOptions, Part, WeightsError},
@@ -51,7 +52,12 @@ pub struct Loaded {
 }
 
 pub fn load(spec: &LoadSpec) -> Result<(Pipelines, Loaded), Failure> {
-    let options = OpenOptions { device: spec.device, kind: spec.dtype, access: spec.access };
+    let options = OpenOptions {
+        device: spec.device,
+        kind: spec.dtype,
+        access: spec.access,
+        keeps_matrices: spec.device == Device::Cpu && spec.dtype == Kind::Float,
+    };
     let progress = |progress: LoadProgress| (spec.progress)(LoadStage::Reading(progress));
     let mut checkpoint = Checkpoint::open_parts(&spec.parts, &options, &progress)?;
     checkpoint.rename(weights::OF_ANY_MODEL);
@@ -75,6 +81,8 @@ pub fn load(spec: &LoadSpec) -> Result<(Pipelines, Loaded), Failure> {
     };
     let mut pipelines = Pipelines::new(model, checkpoint, spec.device, spec.bounds);
     pipelines.warm();
+    // What reading and building left behind would else stay for the allocator's ten seconds.
+    allocator::trim();
     Ok((pipelines, loaded))
 }
 

@@ -1,24 +1,18 @@
-//! The linear layer. Its weight stays as the checkpoint has it, mapped or on the device; what changes is how the
-//! product is asked for.
+//! The linear layer. Its weight stays as the checkpoint has it, mapped or on the device, on a CPU also in the half type
+//! that it is stored as; what changes is how the product is asked for.
 //!
-//! MKL runs a product with one row on one thread, and one with a few rows not much better. Three ways of asking
-//! for the same product beat the plain call on a CPU in float32 (two cores, GPT-2 and BERT shapes): columns in blocks
-//! (a batched product uses a thread per block: 1.9× at one row), the weight as the left factor
-//! (1.3–1.6× at 16 rows, 2.5× at one row of a vocabulary), everything else as it is.
+//! On a CPU in float32 a few rows are a product of our own ([`rows`]). For some more, the weight as the left factor
+//! beats libtorch's plain call (1.3–1.6× at 16 rows of GPT-2's and BERT's shapes, two cores). A weight of a half type
+//! becomes float32 a panel at a time.
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Step, lora::Product};
+use super::{
+    Step,
+    lora::Product,
+    rows::{self, Layout},
+};
 use crate::weights::{Weights, WeightsError};
-
-/// How a weight is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layout {
-    /// `[out, in]`, as `torch.nn.Linear` has it.
-    OutIn,
-    /// `[in, out]`, as GPT-2's `Conv1D` has it.
-    InOut,
-}
 
 pub struct Linear {
     weight: Tensor,
@@ -26,42 +20,16 @@ pub struct Linear {
     layout: Layout,
     in_dim: i64,
     out_dim: i64,
-    /// The same weight as `[n_blocks, in, out / n_blocks]` and the bias to match, where that is worth it.
-    blocks: Option<Blocks>,
-    is_cpu_float: bool,
+    /// Up to so many rows are a product of our own.
+    few_rows: i64,
     /// Its place among the model's linear layers, by which adapters know it; `None`: they cannot add to it.
     module: Option<usize>,
 }
 
-struct Blocks {
-    weight: Tensor,
-    bias: Option<Tensor>,
-    n_blocks: i64,
-}
-
-/// How to ask for one product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Plan {
-    Plain,
-    Blocks,
-    WeightFirst,
-}
-
-/// Up to this many rows, blocks of columns are the fastest.
-const BLOCK_ROWS: i64 = 6;
-/// Up to this many rows, the weight as the left factor is.
+/// Up to this many rows, the weight as the left factor is faster than the plain call.
 const WEIGHT_FIRST_ROWS: i64 = 80;
-/// From this many columns on, the weight as the left factor is better even for one row.
-const MANY_COLUMNS: i64 = 8192;
-
-fn plan(layout: Layout, rows: i64, columns: i64, has_blocks: bool) -> Plan {
-    match layout {
-        Layout::OutIn if rows <= WEIGHT_FIRST_ROWS && columns >= MANY_COLUMNS => Plan::WeightFirst,
-        _ if rows <= BLOCK_ROWS && has_blocks => Plan::Blocks,
-        Layout::OutIn if (2..=WEIGHT_FIRST_ROWS).contains(&rows) => Plan::WeightFirst,
-        _ => Plan::Plain,
-    }
-}
+/// Values of a weight that become float32 at a time: they stay in a core's cache until they are multiplied.
+const PANEL: i64 = 1 << 20;
 
 impl Linear {
     /// A layer with a bias.
@@ -76,7 +44,7 @@ impl Linear {
         out_dim: i64,
         bias: bool,
     ) -> Result<Self, WeightsError> {
-        let weight = weights.get("weight", &[out_dim, in_dim])?;
+        let weight = weights.matrix("weight", &[out_dim, in_dim])?;
         let bias = if bias { Some(weights.get("bias", &[out_dim])?) } else { None };
         let module = weights.module(in_dim, out_dim, false);
         Ok(Self { module, ..Self::new(weight, bias, Layout::OutIn) })
@@ -88,7 +56,7 @@ impl Linear {
         in_dim: i64,
         out_dim: i64,
     ) -> Result<Self, WeightsError> {
-        let weight = weights.get("weight", &[in_dim, out_dim])?;
+        let weight = weights.matrix("weight", &[in_dim, out_dim])?;
         let module = weights.module(in_dim, out_dim, true);
         let bias = weights.get("bias", &[out_dim])?;
         Ok(Self { module, ..Self::new(weight, Some(bias), Layout::InOut) })
@@ -110,20 +78,8 @@ impl Linear {
             Layout::OutIn => (columns, rows),
             Layout::InOut => (rows, columns),
         };
-        let is_cpu_float = weight.device() == Device::Cpu
-            && weight.kind() == Kind::Float
-            && weight.is_contiguous();
-        let n_blocks = n_blocks(out_dim, i64::from(tch::get_num_threads()));
-        let blocks = (is_cpu_float && n_blocks > 1).then(|| {
-            let block = out_dim / n_blocks;
-            let weight = match layout {
-                Layout::OutIn => weight.view([n_blocks, block, in_dim]).transpose(1, 2),
-                Layout::InOut => weight.view([in_dim, n_blocks, block]).transpose(0, 1),
-            };
-            let bias = bias.as_ref().map(|bias| bias.view([n_blocks, 1, block]));
-            Blocks { weight, bias, n_blocks }
-        });
-        Self { weight, bias, layout, in_dim, out_dim, blocks, is_cpu_float, module: None }
+        let few_rows = rows::most(layout, &weight);
+        Self { weight, bias, layout, in_dim, out_dim, few_rows, module: None }
     }
 
     /// `[…, in]` to `[…, out]`; the first dimension is the rows of the step where it has adapters.
@@ -137,18 +93,20 @@ impl Linear {
 
     fn product(&self, xs: &Tensor) -> Tensor {
         let mut shape = xs.size();
-        let rows: i64 = shape.iter().rev().skip(1).product();
-        let plan = if self.is_cpu_float {
-            plan(self.layout, rows, self.out_dim, self.blocks.is_some())
+        let n_rows: i64 = shape.iter().rev().skip(1).product();
+        let is_float = xs.kind() == Kind::Float && xs.device() == Device::Cpu;
+        let flat = || xs.reshape([n_rows, self.in_dim]);
+        let ys = if is_float && (1..=self.few_rows).contains(&n_rows) {
+            rows::product(&flat(), &self.weight, self.bias.as_ref(), self.layout)
+        } else if is_float && self.weight.kind() != Kind::Float {
+            self.in_panels(&flat(), n_rows)
+        } else if is_float
+            && self.layout == Layout::OutIn
+            && (2..=WEIGHT_FIRST_ROWS).contains(&n_rows)
+        {
+            self.weight_first(&flat())
         } else {
-            Plan::Plain
-        };
-        let ys = match (plan, &self.blocks) {
-            (Plan::Blocks, Some(blocks)) => {
-                self.in_blocks(&xs.reshape([rows, self.in_dim]), rows, blocks)
-            }
-            (Plan::WeightFirst, _) => self.weight_first(&xs.reshape([rows, self.in_dim]), rows),
-            _ => return self.plain(xs, rows),
+            return self.plain(xs, n_rows);
         };
         if shape.len() == 2 {
             return ys;
@@ -174,37 +132,37 @@ impl Linear {
         }
     }
 
-    /// `[rows, in]` to `[rows, out]`, each block of columns its own product.
-    fn in_blocks(&self, xs: &Tensor, rows: i64, blocks: &Blocks) -> Tensor {
-        let xs = xs.unsqueeze(0).expand([blocks.n_blocks, rows, self.in_dim], false);
-        let ys = match &blocks.bias {
-            Some(bias) => bias.baddbmm(&xs, &blocks.weight, 1, 1),
-            None => xs.bmm(&blocks.weight),
-        };
-        // For one row, `[n_blocks, 1, block]` already lies in memory as `[1, out]`.
-        ys.transpose(0, 1).reshape([rows, self.out_dim])
-    }
-
     /// `[rows, in]` to `[rows, out]` as the transpose of weight × transposed rows.
-    fn weight_first(&self, xs: &Tensor, rows: i64) -> Tensor {
-        // One column would be a product of a matrix with a vector again, which runs on one thread.
-        let doubled = if rows == 1 { Some(Tensor::cat(&[xs, xs], 0)) } else { None };
-        let ys = self.weight.mm(&doubled.as_ref().unwrap_or(xs).tr());
-        let mut ys = ys.narrow(1, 0, rows).tr().contiguous();
+    fn weight_first(&self, xs: &Tensor) -> Tensor {
+        let mut ys = self.weight.mm(&xs.tr()).tr().contiguous();
         match &self.bias {
             Some(bias) => ys.g_add_(bias),
             None => ys,
         }
     }
-}
 
-/// A power of two that divides the columns, with a block for every thread if it can be.
-fn n_blocks(out_dim: i64, n_threads: i64) -> i64 {
-    let mut n_blocks = 1;
-    while n_blocks < n_threads.min(32) && out_dim % (2 * n_blocks) == 0 {
-        n_blocks *= 2;
+    /// `[rows, in]` to `[rows, out]` in float32, with a weight of a half type.
+    fn in_panels(&self, xs: &Tensor, n_rows: i64) -> Tensor {
+        let ys = Tensor::empty([n_rows, self.out_dim], (Kind::Float, xs.device()));
+        let columns = (PANEL / self.in_dim.max(1)).clamp(1, self.out_dim.max(1));
+        let mut first = 0;
+        while first < self.out_dim {
+            let n_columns = columns.min(self.out_dim - first);
+            let part = |tensor: &Tensor, dim: i64| tensor.narrow(dim, first, n_columns);
+            let weight = match self.layout {
+                Layout::OutIn => part(&self.weight, 0).to_kind(Kind::Float).tr(),
+                Layout::InOut => part(&self.weight, 1).to_kind(Kind::Float),
+            };
+            let ys = part(&ys, 1);
+            // They answer `ys` once more.
+            let _ = match &self.bias {
+                Some(bias) => part(bias, 0).addmm_out(&ys, xs, &weight),
+                None => xs.mm_out(&ys, &weight),
+            };
+            first += n_columns;
+        }
+        ys
     }
-    n_blocks
 }
 
 #[cfg(test)]
@@ -222,7 +180,7 @@ mod tests {
                 Linear::new(weight.shallow_clone(), Some(bias.shallow_clone()), Layout::OutIn),
                 Linear::new(weight.tr().contiguous(), Some(bias.shallow_clone()), Layout::InOut),
             ];
-            for rows in [1, 2, 5, 17, 200] {
+            for rows in [0, 1, 2, 5, 17, 200] {
                 for xs in [
                     Tensor::randn([rows, in_dim], options),
                     Tensor::randn([1, rows, in_dim], options),
@@ -231,7 +189,7 @@ mod tests {
                     for layer in &layers {
                         let found = layer.forward(&xs, &step);
                         assert_eq!(found.size(), expected.size());
-                        assert!((found - &expected).abs().max().double_value(&[]) < 1e-4);
+                        assert!(found.allclose(&expected, 1e-4, 1e-4, false), "{rows} rows");
                     }
                 }
             }
@@ -249,11 +207,26 @@ mod tests {
     }
 
     #[test]
-    fn blocks_divide_the_columns() {
-        for (out_dim, n_threads, expected) in
-            [(768, 2, 2), (768, 3, 4), (50257, 2, 1), (6, 16, 2), (4096, 128, 32)]
-        {
-            assert_eq!(n_blocks(out_dim, n_threads), expected);
+    fn a_weight_of_a_half_type_multiplies_as_what_it_is_in_float32() {
+        let options = (Kind::Float, Device::Cpu);
+        let (step, in_dim) = (Step::whole(), 700);
+        for (kind, out_dim) in [(Kind::BFloat16, 2000), (Kind::Half, 9)] {
+            let weight = (Tensor::randn([out_dim, in_dim], options) / 30).to_kind(kind);
+            let bias = Tensor::randn([out_dim], options);
+            let layers = [
+                Linear::of(weight.shallow_clone(), Some(bias.shallow_clone())),
+                Linear::new(weight.tr().contiguous(), Some(bias.shallow_clone()), Layout::InOut),
+            ];
+            for rows in [0, 1, 3, 32, 33, 150] {
+                let xs = Tensor::randn([1, rows, in_dim], options);
+                let expected = xs.matmul(&weight.to_kind(Kind::Float).tr()) + &bias;
+                for layer in &layers {
+                    let found = layer.forward(&xs, &step);
+                    assert!(found.allclose(&expected, 1e-4, 1e-4, false), "{rows} rows");
+                }
+                let found = Linear::tied(&weight).forward(&xs, &step);
+                assert!(found.allclose(&(&expected - &bias), 1e-4, 1e-4, false), "{rows} rows");
+            }
         }
     }
 }

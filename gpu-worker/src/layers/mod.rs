@@ -21,6 +21,7 @@ mod ranges;
 mod relative;
 mod rope;
 mod rotary;
+mod rows;
 mod step;
 pub mod windows;
 

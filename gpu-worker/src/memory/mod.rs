@@ -11,3 +11,4 @@ pub mod process;
 pub mod region;
 pub mod shim;
 pub mod sigbus;
+pub mod team;

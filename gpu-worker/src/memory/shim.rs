@@ -2,9 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::{
-    ffi::{CStr, c_char, c_int, c_void},
+    ffi::{CStr, c_char, c_int, c_uint, c_void},
     marker::PhantomData,
-    ptr::NonNull,
+    ptr::{self, NonNull},
     sync::Arc,
 };
 
@@ -51,6 +51,11 @@ unsafe extern "C" {
     fn shim_use_stream(device: c_int, high_priority: bool) -> c_int;
     fn shim_finish_stream(device: c_int) -> c_int;
     fn shim_release_helpers();
+    fn shim_team(
+        body: unsafe extern "C" fn(*mut c_void),
+        data: *mut c_void,
+        n_threads: c_uint,
+    ) -> bool;
     fn shim_inference_mode_new() -> *mut c_void;
     fn shim_inference_mode_drop(guard: *mut c_void);
     fn shim_autocast_cuda_dtype(scalar_type: c_int) -> c_int;
@@ -171,6 +176,19 @@ pub fn finish_stream(device: usize) -> Result<bool, ShimError> {
 pub fn release_helpers() {
     // SAFETY: no arguments; affects only helpers of the calling thread, which is in no parallel region.
     unsafe { shim_release_helpers() }
+}
+
+/// Runs `body` on so many of the OpenMP threads that libtorch computes with, this one among them, at once; comes back
+/// when all are done. A panic in it ends the process. `false`: libtorch has no OpenMP here, and nothing ran.
+pub fn team<F: Fn() + Sync>(threads: usize, body: &F) -> bool {
+    unsafe extern "C" fn call<F: Fn()>(data: *mut c_void) {
+        // SAFETY: `team` passes its `body`, which outlives all calls.
+        let body = unsafe { &*data.cast_const().cast::<F>() };
+        body();
+    }
+    let threads = c_uint::try_from(threads).unwrap_or(c_uint::MAX);
+    // SAFETY: `call` reads `body` only, which may be shared among threads, and all calls end before this one does.
+    unsafe { shim_team(call::<F>, ptr::from_ref(body).cast_mut().cast(), threads) }
 }
 
 /// What CUDA's autocast casts to on this thread's process-wide setting; `tch::autocast` cannot say.

@@ -118,7 +118,7 @@ impl Gpt2 {
             layers: config.n_layer,
             kv_heads: config.n_head,
             head_dim: config.head_dim(),
-            kind: wte.weight().kind(),
+            kind: wte.kind(),
         };
         let h = weights.at("h");
         Ok(Self {

@@ -36,7 +36,7 @@ impl State {
         dtype: Kind,
         device: &DeviceInfo,
     ) -> (Bytes, LearnedCost) {
-        let estimate = room::estimate(facts, kind, dtype);
+        let estimate = room::estimate(facts, kind, dtype, device.torch);
         let fresh = LearnedCost {
             model_id: facts.model_id().to_owned(),
             kind: kind.name().to_owned(),

@@ -217,6 +217,7 @@ impl Residencies {
             is_cuda: self.0.device.torch.is_cuda(),
             has_bfloat16: self.0.device.has_bfloat16,
             parameters: facts.parameters,
+            float32_bytes: facts.weight_bytes(Kind::Float, self.0.device.torch),
             stored: facts.stored,
             budget,
         })

@@ -14,6 +14,8 @@ pub struct Situation {
     /// The GPU computes in bfloat16 (compute capability 8.0 and later).
     pub has_bfloat16: bool,
     pub parameters: u64,
+    /// Bytes of the weights where the model computes in float32.
+    pub float32_bytes: u64,
     /// What most of the checkpoint's floating tensors are stored as.
     pub stored: Kind,
     /// Bytes that residencies may use on the device in all.
@@ -34,7 +36,7 @@ pub fn choose(situation: Situation) -> Kind {
             Kind::Half
         };
     }
-    if is_half && situation.parameters.saturating_mul(4) > situation.budget {
+    if is_half && situation.float32_bytes > situation.budget {
         situation.stored
     } else {
         Kind::Float
@@ -86,6 +88,7 @@ mod tests {
             is_cuda: false,
             has_bfloat16: false,
             parameters: 0,
+            float32_bytes: 0,
             stored: Kind::Float,
             budget: 16 * GIB,
         };
@@ -102,9 +105,24 @@ mod tests {
             (Situation { has_bfloat16: false, ..gpu }, 7_000_000_000, Kind::BFloat16, Kind::Half),
         ];
         for (situation, parameters, stored, expected) in cases {
-            let situation = Situation { parameters, stored, ..situation };
+            let float32_bytes = 4 * parameters;
+            let situation = Situation { parameters, float32_bytes, stored, ..situation };
             assert_eq!(choose(situation), expected, "{situation:?}");
         }
+    }
+
+    #[test]
+    fn matrices_that_stay_in_their_half_type_make_room_for_float32() {
+        let situation = Situation {
+            is_cuda: false,
+            has_bfloat16: false,
+            parameters: 7_000_000_000,
+            float32_bytes: 14_000_000_000,
+            stored: Kind::BFloat16,
+            budget: 16 * GIB,
+        };
+        assert_eq!(choose(situation), Kind::Float);
+        assert_eq!(choose(Situation { budget: 8 * GIB, ..situation }), Kind::BFloat16);
     }
 
     #[test]

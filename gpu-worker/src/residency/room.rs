@@ -1,7 +1,7 @@
 //! Whether a model fits, and what it would need: pure figures.
 
 use serde_json::Value;
-use tch::Kind;
+use tch::{Device, Kind};
 
 use super::{entry::Bytes, facts::Facts, precision::bytes_per_value};
 
@@ -27,7 +27,7 @@ const PIECE_PIXELS: u64 = 128 * 128;
 const HEAD_CHANNELS: u64 = 64;
 
 /// What a model is estimated to need before it was ever loaded here.
-pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
+pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind, device: Device) -> Bytes {
     let config = Sizes(serde_json::from_str(&facts.config).unwrap_or_default());
     let cache = match kind {
         ModelKind::CausalLm => config.cache_bytes(dtype, 2, MIN_CACHE_TOKENS),
@@ -44,7 +44,7 @@ pub fn estimate(facts: &Facts, kind: ModelKind, dtype: Kind) -> Bytes {
         | ModelKind::ImageEnhancer => 0,
     };
     Bytes {
-        weights: facts.weight_bytes(dtype),
+        weights: facts.weight_bytes(dtype, device),
         mapped: 0,
         cache,
         adapters: 0,

@@ -43,7 +43,10 @@ pub async fn plan(
         unsupported: planned.err().map(|failure| failure.detail()),
         parameters: facts.parameters,
         dtype: precision::name(dtype).to_owned(),
-        weight_bytes: cost.as_ref().map_or_else(|| facts.weight_bytes(dtype), |cost| cost.weights),
+        weight_bytes: cost.as_ref().map_or_else(
+            || facts.weight_bytes(dtype, residencies.device().torch),
+            |cost| cost.weights,
+        ),
         working_bytes: cost.as_ref().map_or(0, |cost| cost.working),
         download_bytes,
         device: residencies.device().name.clone(),

@@ -1,7 +1,7 @@
 //! All tensors of one checkpoint, and which of them were asked for.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeSet, HashMap},
     ops::ControlFlow,
     path::PathBuf,
@@ -29,6 +29,8 @@ pub struct Checkpoint {
     /// Names somebody asked for and that are not.
     pub(super) missing: RefCell<BTreeSet<String>>,
     mapped_bytes: u64,
+    /// Of tensors that were handed out as copies, beside their originals.
+    copied_bytes: Cell<u64>,
     regions: Vec<Arc<Region>>,
     /// The layers that were loaded and take adapters, in this order.
     pub(super) modules: RefCell<Vec<Module>>,
@@ -79,7 +81,7 @@ impl Checkpoint {
             .flat_map(|source| source.header.tensors.iter().map(move |info| (source, info)))
             .map(|(source, info)| {
                 let kind = if source.in_float32 { widened(options.kind) } else { options.kind };
-                Item::new(source, info, kind)
+                Item::new(source, info, kind, options.keeps_matrices)
             })
             .collect::<Result<Vec<_>, _>>()?;
         let mut tally = Tally::start(&items, progress)?;
@@ -103,10 +105,12 @@ impl Checkpoint {
     /// A checkpoint of tensors that are already there; its device is that of the first, its kind that of the first floating one.
     pub fn from_tensors(tensors: HashMap<String, Tensor>) -> Self {
         let device = tensors.values().next().map_or(Device::Cpu, Tensor::device);
+        // Matrices that were kept are narrower than what the model computes in.
         let kind = tensors
             .values()
             .map(Tensor::kind)
-            .find(|kind| is_floating(*kind))
+            .filter(|kind| is_floating(*kind))
+            .max_by_key(|kind| kind.elt_size_in_bytes())
             .unwrap_or(Kind::Float);
         Self::new(tensors, device, kind)
     }
@@ -119,6 +123,7 @@ impl Checkpoint {
             used: RefCell::default(),
             missing: RefCell::default(),
             mapped_bytes: 0,
+            copied_bytes: Cell::default(),
             regions: Vec::new(),
             modules: RefCell::default(),
             renames: Vec::new(),
@@ -168,8 +173,11 @@ impl Checkpoint {
 
     /// Bytes of all tensors, mapped ones included.
     pub fn bytes(&self) -> u64 {
-        let bytes = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
-        self.tensors.values().map(|tensor| bytes(tensor) as u64).sum()
+        self.tensors.values().map(bytes).sum::<u64>() + self.copied_bytes.get()
+    }
+
+    pub(super) fn count_copy(&self, copy: &Tensor) {
+        self.copied_bytes.set(self.copied_bytes.get() + bytes(copy));
     }
 
     /// Bytes of those tensors that are a mapped file itself.
@@ -207,9 +215,17 @@ impl Checkpoint {
     }
 }
 
+fn bytes(tensor: &Tensor) -> u64 {
+    (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64
+}
+
 /// A half type becomes float32, others stay.
 pub(super) fn widened(kind: Kind) -> Kind {
-    if matches!(kind, Kind::Half | Kind::BFloat16) { Kind::Float } else { kind }
+    if is_half(kind) { Kind::Float } else { kind }
+}
+
+pub(super) fn is_half(kind: Kind) -> bool {
+    matches!(kind, Kind::Half | Kind::BFloat16)
 }
 
 fn is_floating(kind: Kind) -> bool {

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    checkpoint::{Checkpoint, Module, widened},
+    checkpoint::{Checkpoint, Module, is_half, widened},
     error::WeightsError,
 };
 
@@ -50,6 +50,18 @@ impl<'a> Weights<'a> {
     ///
     /// A missing name is remembered and answered with zeros that take no memory, so that [`Checkpoint::finish`] lists all.
     pub fn get(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
+        let tensor = self.matrix(name, shape)?;
+        if self.kind() != Kind::Float || !is_half(tensor.kind()) {
+            return Ok(tensor);
+        }
+        let wide = self.wide(name, &tensor)?;
+        self.checkpoint.count_copy(&wide);
+        Ok(wide)
+    }
+
+    /// As [`Self::get`], but one that was kept in its half type (see [`super::OpenOptions::keeps_matrices`]) is handed out
+    /// as that, for layers that multiply by it as it is.
+    pub fn matrix(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
         let name = self.full(name);
         let Some(tensor) = self.checkpoint.tensors.get(&name) else {
             let zeros = Tensor::f_zeros([0i64; 0], (self.kind(), self.device()))
@@ -63,16 +75,17 @@ impl<'a> Weights<'a> {
         if found != shape {
             return Err(WeightsError::Shape { name, found, expected: shape.to_vec() });
         }
-        let tensor = if self.widens {
-            // One that is float32 already stays itself.
-            tensor.f_to_kind(widened(tensor.kind()))
-        } else {
-            Ok(tensor.shallow_clone())
-        };
-        let tensor =
-            tensor.map_err(|source| WeightsError::Torch { tensor: name.clone(), source })?;
+        // In a checkpoint of a half type, what was not loaded as float32 is no matrix that was kept.
+        let is_converted = self.widens && is_half(self.checkpoint.kind);
+        let tensor = if is_converted { self.wide(&name, tensor)? } else { tensor.shallow_clone() };
         self.checkpoint.used.borrow_mut().insert(name);
         Ok(tensor)
+    }
+
+    /// The tensor with a half type become float32; one that is float32 already stays itself.
+    fn wide(&self, name: &str, tensor: &Tensor) -> Result<Tensor, WeightsError> {
+        let wide = tensor.f_to_kind(widened(tensor.kind()));
+        wide.map_err(|source| WeightsError::Torch { tensor: name.to_owned(), source })
     }
 
     /// Whether there is a tensor of that name. Does not count as asking for it.

@@ -49,6 +49,14 @@ pub struct OpenOptions {
     /// Floating tensors become this, float8 included; integers, booleans and complex numbers stay.
     pub kind: Kind,
     pub access: Access,
+    /// Matrices that are stored in a half type stay so where the others become float32, see [`is_kept`].
+    pub keeps_matrices: bool,
+}
+
+/// Whether a layer multiplies by a tensor as it is stored, though the model computes in float32: each value becomes
+/// float32 as it is used, which is exact. Half of the memory, and of the time where reading it is most of that.
+pub fn is_kept(dtype: Dtype, n_dims: usize) -> bool {
+    n_dims == 2 && matches!(dtype, Dtype::F16 | Dtype::BF16)
 }
 
 /// How far [`super::Checkpoint::open`] is; bytes are those stored in the files.
@@ -74,14 +82,16 @@ impl<'a> Item<'a> {
         source: &'a Source,
         info: &'a TensorInfo,
         kind: Kind,
+        keeps_matrices: bool,
     ) -> Result<Self, WeightsError> {
+        let keeps = keeps_matrices && kind == Kind::Float && is_kept(info.dtype, info.shape.len());
         let (stored, wanted) =
             kinds(info.dtype, kind).ok_or_else(|| WeightsError::UnsupportedDtype {
                 tensor: info.name.clone(),
                 file: source.path.clone(),
                 dtype: info.dtype,
             })?;
-        Ok(Self { source, info, stored, wanted })
+        Ok(Self { source, info, stored, wanted: if keeps { stored } else { wanted } })
     }
 
     /// The tensor can be a view of the mapped file.

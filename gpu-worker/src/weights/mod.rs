@@ -23,7 +23,7 @@ pub use self::{
     checkpoint::{Checkpoint, Module, Unused},
     cursor::Weights,
     error::WeightsError,
-    load::{Access, LoadProgress, OpenOptions},
+    load::{Access, LoadProgress, OpenOptions, is_kept},
     rename::{GAMMA_BETA, OF_ANY_MODEL, Rename, renamed},
     source::Part,
 };

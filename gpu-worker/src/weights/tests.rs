@@ -21,7 +21,7 @@ use super::{
 };
 
 fn options(kind: Kind, access: Access) -> OpenOptions {
-    OpenOptions { device: Device::Cpu, kind, access }
+    OpenOptions { device: Device::Cpu, kind, access, keeps_matrices: false }
 }
 
 fn go_on(_: LoadProgress) -> ControlFlow<()> {
@@ -153,12 +153,46 @@ fn a_tensor_longer_than_a_slice_is_converted_and_sent_whole() {
         // The way to a device, with the CPU as the device: all but pinning and waiting.
         let sources = source::open_all(std::slice::from_ref(&file), access).unwrap();
         let infos = &sources[0].header.tensors;
-        let items: Vec<_> =
-            infos.iter().map(|info| Item::new(&sources[0], info, Kind::Half).unwrap()).collect();
+        let items: Vec<_> = infos
+            .iter()
+            .map(|info| Item::new(&sources[0], info, Kind::Half, false).unwrap())
+            .collect();
         let sent =
             to_device(&items, Device::Cpu, &mut Tally::start(&items, &go_on).unwrap()).unwrap();
         assert!(sent["w"].equal(&reference.to_kind(Kind::Half)), "{access:?}");
         assert_eq!((sent["v"].size(), sent["v"].kind()), (vec![3, 5], Kind::Half));
+    }
+}
+
+#[test]
+fn a_matrix_of_a_half_type_is_kept_where_the_rest_becomes_float32() {
+    let folder = tempfile::tempdir().unwrap();
+    for (dtype, half) in [(Dtype::BF16, Kind::BFloat16), (Dtype::F16, Kind::Half)] {
+        let stored = |shape: &[usize]| {
+            (dtype, shape.to_vec(), vec![0x3C; 2 * shape.iter().product::<usize>()])
+        };
+        let tensors =
+            [("matrix", stored(&[6, 4])), ("row", stored(&[4])), ("own", stored(&[2, 4]))];
+        let file = write(&folder.path().join("m.safetensors"), &tensors);
+        for access in [Access::Map, Access::Read] {
+            let options = OpenOptions { keeps_matrices: true, ..options(Kind::Float, access) };
+            let files = std::slice::from_ref(&file);
+            let checkpoint = Checkpoint::open(files, &options, &go_on).unwrap();
+            let root = checkpoint.root();
+            let matrix = root.matrix("matrix", &[6, 4]).unwrap();
+            let others = [root.get("row", &[4]).unwrap(), root.get("own", &[2, 4]).unwrap()];
+            assert_eq!(matrix.kind(), half, "{access:?}");
+            assert!(others.iter().all(|other| other.kind() == Kind::Float), "{access:?}");
+            let value = matrix.double_value(&[0, 0]);
+            assert!(
+                others.iter().all(|other| values(other).iter().all(|&x| f64::from(x) == value))
+            );
+            // One that a layer cannot use so is there twice.
+            assert_eq!(checkpoint.bytes(), 24 * 2 + 4 * 4 + 8 * (2 + 4));
+            let mapped = if access == Access::Map { (24 + 8) * 2 } else { 0 };
+            assert_eq!(checkpoint.mapped_bytes(), mapped);
+            assert_eq!(checkpoint.finish().unwrap().0, Vec::<String>::new());
+        }
     }
 }
 

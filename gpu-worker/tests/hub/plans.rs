@@ -5,7 +5,7 @@ use gpu_worker::{
     hub::Hub,
     residency::{FactsCache, facts::WeightsFormat},
 };
-use tch::Kind;
+use tch::{Device, Kind};
 use tempfile::tempdir;
 
 use super::{blobs, hub, server::HubServer, server::MODEL};
@@ -55,7 +55,7 @@ async fn the_bytes_of_a_torch_archive_are_known_from_a_few_ranges_of_it() {
     let facts = facts(hub(&server, &cache)).get(MODEL, "").await.unwrap();
     assert_eq!(facts.format, WeightsFormat::TorchZip);
     assert_eq!((facts.parameters, facts.stored), (u64::from(VALUES), Kind::Half));
-    assert_eq!(facts.weight_bytes(Kind::Float), 4 * u64::from(VALUES));
+    assert_eq!(facts.weight_bytes(Kind::Float, Device::Cpu), 4 * u64::from(VALUES));
     // It can be run, and nothing but the config was downloaded.
     assert_eq!(facts.plan("feature-extraction").unwrap().0.id, "feature-extraction");
     let etag = server.etag(ARCHIVE);

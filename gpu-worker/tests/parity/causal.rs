@@ -8,7 +8,7 @@ use tch::{Device, Tensor};
 
 use crate::fixture::{Fixture, assert_close};
 
-const DECODERS: &[&str] = &[
+pub const DECODERS: &[&str] = &[
     "gpt2",
     "gpt2-scaled",
     "llama",
@@ -48,6 +48,12 @@ pub struct Case {
 }
 
 impl Case {
+    pub fn of(name: &'static str, fixture: Fixture) -> Self {
+        let model = fixture.causal_lm();
+        let arena = KvArena::new(model.cache_shape(), Device::Cpu, 1 << 20);
+        Self { name, fixture, model, arena }
+    }
+
     pub fn slot(&self) -> KvSlot {
         self.arena.reserve(64).unwrap()
     }
@@ -72,10 +78,7 @@ impl Case {
 pub fn every_decoder(mut test: impl FnMut(&Case)) {
     let _guard = tch::no_grad_guard();
     for &name in DECODERS {
-        let fixture = Fixture::open(name);
-        let model = fixture.causal_lm();
-        let arena = KvArena::new(model.cache_shape(), Device::Cpu, 1 << 20);
-        test(&Case { name, fixture, model, arena });
+        test(&Case::of(name, Fixture::open(name)));
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 /// Deep networks of convolutions add up more rounding than others.
 pub const TOLERANCE: f64 = 5e-5;
 
-const UNETS: &[&str] = &[
+pub const UNETS: &[&str] = &[
     "unet-inpaint",
     "unet-scaled",
     "unet-sd1",
@@ -34,13 +34,13 @@ const UNETS: &[&str] = &[
 ];
 const UNETS_2D: &[&str] = &["unet2d-butterflies", "unet2d-ddpm", "unet2d-plain", "unet2d-scaled"];
 const AUTOENCODERS: &[&str] = &["vae-flux", "vae-plain", "vae-sd"];
-const TEXT_ENCODERS: &[&str] = &["clip-new", "clip-old", "clip-projected"];
+pub const TEXT_ENCODERS: &[&str] = &["clip-new", "clip-old", "clip-projected"];
 
 fn fixture(name: &str) -> Fixture {
     Fixture::open(&format!("diffusion/{name}"))
 }
 
-fn unet(fixture: &Fixture) -> Unet2dCondition {
+pub fn unet(fixture: &Fixture) -> Unet2dCondition {
     let checkpoint = fixture.checkpoint(&[], Kind::Float);
     let unet = Unet2dCondition::load(fixture.config(), &checkpoint.root()).unwrap();
     assert_eq!(checkpoint.finish().unwrap().0, Vec::<String>::new());
@@ -61,7 +61,7 @@ fn autoencoder(fixture: &Fixture) -> AutoencoderKl {
     autoencoder
 }
 
-fn text_encoder(fixture: &Fixture, name: &str) -> ClipText {
+pub fn text_encoder(fixture: &Fixture, name: &str) -> ClipText {
     let checkpoint = fixture.checkpoint(ClipText::RENAMES, Kind::Float);
     let projects = name == "clip-projected";
     let encoder = ClipText::load(fixture.config(), projects, &checkpoint.root()).unwrap();
@@ -70,7 +70,7 @@ fn text_encoder(fixture: &Fixture, name: &str) -> ClipText {
 }
 
 /// What a network makes of rows `start..` of the fixture's inputs.
-fn denoised(unet: &Unet2dCondition, fixture: &Fixture, start: i64) -> Tensor {
+pub fn denoised(unet: &Unet2dCondition, fixture: &Fixture, start: i64) -> Tensor {
     let rows = |name: &str| {
         let tensor = fixture.find(name)?;
         Some(tensor.narrow(0, start, tensor.size()[0] - start))

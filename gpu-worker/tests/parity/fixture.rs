@@ -18,6 +18,18 @@ pub struct Fixture {
     config: String,
     shapes: HashMap<String, Vec<i64>>,
     expected: HashMap<String, Tensor>,
+    matrices: Matrices,
+}
+
+/// How a fixture's matrices come to a model that computes in float32.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Matrices {
+    /// As they are hashed.
+    Exact,
+    /// Rounded to a half type, and float32 again.
+    Rounded(Kind),
+    /// In that half type, as a CPU keeps those of a checkpoint that is stored so.
+    Kept(Kind),
 }
 
 impl Fixture {
@@ -28,7 +40,12 @@ impl Fixture {
             config: text("config.json"),
             shapes: serde_json::from_str(&text("tensors.json")).unwrap(),
             expected: Self::tensors(name),
+            matrices: Matrices::Exact,
         }
+    }
+
+    pub fn with(self, matrices: Matrices) -> Self {
+        Self { matrices, ..self }
     }
 
     /// What the reference answered.
@@ -68,6 +85,7 @@ impl Fixture {
             config: self.config.clone(),
             shapes: self.shapes.iter().map(|(name, shape)| (strip(name), shape.clone())).collect(),
             expected: HashMap::new(),
+            matrices: self.matrices,
         }
     }
 
@@ -148,7 +166,13 @@ impl Fixture {
     /// The checkpoint, its names as `renames` make them.
     pub fn checkpoint(&self, renames: &[Rename], kind: Kind) -> Checkpoint {
         let tensors = self.shapes.iter().map(|(name, shape)| {
-            (name.clone(), hashed_weights::tensor(name, shape, hashed_weights::SEED).to_kind(kind))
+            let tensor = hashed_weights::tensor(name, shape, hashed_weights::SEED).to_kind(kind);
+            let tensor = match self.matrices {
+                Matrices::Rounded(half) if shape.len() == 2 => tensor.to_kind(half).to_kind(kind),
+                Matrices::Kept(half) if shape.len() == 2 => tensor.to_kind(half),
+                _ => tensor,
+            };
+            (name.clone(), tensor)
         });
         let mut checkpoint = Checkpoint::from_tensors(tensors.collect());
         checkpoint.rename(renames);

@@ -20,6 +20,7 @@ mod half_precision;
 mod hashed_weights;
 mod image;
 mod imagining;
+mod kept_matrices;
 mod lora;
 mod painting;
 mod picture_lora;

@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::fixture::{Fixture, assert_close};
 
-const MODELS: &[&str] = &[
+pub const MODELS: &[&str] = &[
     "bart",
     "bart-scaled",
     "bart-base-model",
@@ -39,7 +39,10 @@ pub(crate) struct Case {
 
 impl Case {
     pub fn open(name: &'static str) -> Self {
-        let fixture = Fixture::open(name);
+        Self::of(name, Fixture::open(name))
+    }
+
+    pub fn of(name: &'static str, fixture: Fixture) -> Self {
         let model = fixture.seq2seq_lm(Kind::Float);
         let arena = KvArena::new(model.cache_shape(), Device::Cpu, 1 << 22);
         Self { name, fixture, model, arena }

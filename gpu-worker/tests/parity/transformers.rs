@@ -12,20 +12,20 @@ use tch::{Kind, Tensor};
 
 use crate::fixture::{Fixture, assert_close, difference};
 
-const FLUX: &[&str] = &["flux-dev", "flux-schnell"];
-const SD3: &[&str] = &["sd3-5", "sd3-medium"];
+pub const FLUX: &[&str] = &["flux-dev", "flux-schnell"];
+pub const SD3: &[&str] = &["sd3-5", "sd3-medium"];
 
 fn fixture(name: &str) -> Fixture {
     Fixture::open(&format!("diffusion/{name}"))
 }
 
-enum Transformer {
+pub enum Transformer {
     Flux(FluxTransformer),
     Sd3(Sd3Transformer),
 }
 
 impl Transformer {
-    fn load(name: &str, config: &str, fixture: &Fixture) -> Result<Self, LoadError> {
+    pub fn load(name: &str, config: &str, fixture: &Fixture) -> Result<Self, LoadError> {
         let checkpoint = fixture.checkpoint(&[], Kind::Float);
         let model = if FLUX.contains(&name) {
             Self::Flux(FluxTransformer::load(config, &checkpoint.root())?)
@@ -37,7 +37,7 @@ impl Transformer {
     }
 
     /// What it makes of rows `start..` of the fixture's inputs.
-    fn denoised(&self, fixture: &Fixture, start: i64) -> Tensor {
+    pub fn denoised(&self, fixture: &Fixture, start: i64) -> Tensor {
         let rows = |name: &str| {
             let tensor = fixture.find(name)?;
             Some(tensor.narrow(0, start, tensor.size()[0] - start))

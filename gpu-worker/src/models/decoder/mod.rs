@@ -69,7 +69,7 @@ impl Decoder {
             let n_rows = positions.n_positions + positions.offset;
             Ok((Embedding::load(&weights.at(positions.name), n_rows, dim)?, positions.offset))
         });
-        let kind = embed_tokens.weight().kind();
+        let kind = embed_tokens.kind();
         let layers = weights.at(names.layers);
         Ok(Self {
             lm_head: if config.tie_word_embeddings {

@@ -40,7 +40,7 @@ impl EncDec {
     /// `weights` are those of the body without its prefix `model.`, and of the head.
     pub fn load(config: &EncDecConfig, weights: &Weights) -> Result<Self, WeightsError> {
         let (source, target) = embeddings(config, weights)?;
-        let kind = source.weight().kind();
+        let kind = source.kind();
         let lm_head = if weights.has("lm_head.weight") || !config.tie_word_embeddings {
             let (dim, rows) = (config.d_model, config.target_vocab_size);
             Linear::load_with(&weights.at("lm_head"), dim, rows, false)?

@@ -132,7 +132,7 @@ fn decoder(
     let weight = if config.is_tied && !own.has("weight") {
         encoder.embeddings.words.weight().shallow_clone()
     } else {
-        own.get("weight", &[encoder.vocab_size, dim])?
+        own.matrix("weight", &[encoder.vocab_size, dim])?
     };
     let shape = [encoder.vocab_size];
     let bias = match config.bias {

@@ -105,7 +105,7 @@ impl T5Model {
             layers: config.decoder_layers(),
             kv_heads: config.num_heads,
             head_dim: config.d_kv,
-            kind: source.weight().kind(),
+            kind: source.kind(),
         };
         Ok(Self {
             encoder: Encoder::load(config, family, source, weights)?,

@@ -138,7 +138,12 @@ impl AdapterFacts {
         for file in &self.files {
             files.push(self.repository.fetch(file).await?);
         }
-        let options = OpenOptions { device: Device::Cpu, kind: dtype, access: Access::Read };
+        let options = OpenOptions {
+            device: Device::Cpu,
+            kind: dtype,
+            access: Access::Read,
+            keeps_matrices: false,
+        };
         let open =
             move || Checkpoint::open(&files, &options, &|_| std::ops::ControlFlow::Continue(()));
         let opened = tokio::task::spawn_blocking(open).await;

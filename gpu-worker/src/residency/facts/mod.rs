@@ -16,7 +16,7 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
-use tch::Kind;
+use tch::{Device, Kind};
 
 pub use self::pickles::WeightsFormat;
 pub(super) use self::selected::read_header;
@@ -105,6 +105,8 @@ pub struct Facts {
     float32_values: u64,
     /// Parts that are float32 where the rest is a half type.
     float32_parts: Vec<String>,
+    /// Of the floating values, those of matrices that a CPU multiplies by as they are stored, in a half type.
+    kept_values: u64,
     /// Bytes in all other tensors.
     other_bytes: u64,
     /// What most floating values are stored as.
@@ -123,12 +125,15 @@ impl Facts {
         self.repository.revision()
     }
 
-    /// Bytes of the weights when floating tensors become `dtype`.
-    pub fn weight_bytes(&self, dtype: Kind) -> u64 {
+    /// Bytes of the weights on that device when floating tensors become `dtype`.
+    pub fn weight_bytes(&self, dtype: Kind, device: Device) -> u64 {
         let wider = bytes_per_value(dtype).max(bytes_per_value(Kind::Float));
-        (self.floating_values - self.float32_values) * bytes_per_value(dtype)
+        let all = (self.floating_values - self.float32_values) * bytes_per_value(dtype)
             + self.float32_values * wider
-            + self.other_bytes
+            + self.other_bytes;
+        let keeps = device == Device::Cpu && dtype == Kind::Float;
+        let saved = bytes_per_value(Kind::Float) - bytes_per_value(Kind::Half);
+        if keeps { all - self.kept_values * saved } else { all }
     }
 
     /// The tasks that this worker could run this model for.
@@ -257,6 +262,7 @@ impl Facts {
                 .filter(|part| part.in_float32)
                 .map(|part| part.folder.clone())
                 .collect(),
+            kept_values: selected.totals.kept_values,
             other_bytes: selected.totals.other_bytes,
             stored: selected.totals.stored,
             processors: Mutex::default(),

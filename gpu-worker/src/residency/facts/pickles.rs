@@ -4,7 +4,12 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use tch::Kind;
 
-use super::{READS_AT_ONCE, bare::Shapes, bytes_per_value, read_file, selected::Totals};
+use super::{
+    READS_AT_ONCE,
+    bare::Shapes,
+    bytes_per_value, read_file,
+    selected::{Sizes, Totals},
+};
 use crate::{
     failure::{Code, Failure},
     hub::{
@@ -80,9 +85,14 @@ pub(super) async fn of_files(
         return Ok((files.clone(), WeightsFormat::LegacyPickle, by_size(bytes.sum(), config)));
     };
     let tensors = checkpoints.iter().flat_map(Checkpoint::distinct);
-    let totals = Totals::sum(
-        tensors.map(|tensor| (tensor.elements(), tensor.bytes(), floating_kind(tensor.dtype))),
-    );
+    let totals = Totals::sum(tensors.map(|tensor| Sizes {
+        values: tensor.elements(),
+        bytes: tensor.bytes(),
+        kind: floating_kind(tensor.dtype),
+        is_kept: matches!(tensor.dtype, Dtype::F16 | Dtype::BF16)
+            && tensor.shape.len() == 2
+            && tensor.is_contiguous(),
+    }));
     Ok((files, WeightsFormat::TorchZip, totals))
 }
 
@@ -159,7 +169,9 @@ fn by_size(bytes: u64, config: &Value) -> Totals {
         _ => Kind::Float,
     };
     let values = bytes / bytes_per_value(stored);
-    Totals { parameters: values, floating_values: values, other_bytes: 0, stored }
+    // No shapes, so no matrix is known to stay in its half type.
+    let (kept_values, other_bytes) = (0, 0);
+    Totals { parameters: values, floating_values: values, kept_values, other_bytes, stored }
 }
 
 fn floating_kind(dtype: Dtype) -> Option<Kind> {

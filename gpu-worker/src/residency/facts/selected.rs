@@ -13,7 +13,7 @@ use crate::{
         Repository,
         select::{WeightsQuery, select_weights, weights_index},
     },
-    weights::header,
+    weights::{header, is_kept},
 };
 
 /// The weights of all parts.
@@ -51,6 +51,7 @@ impl Selected {
             if part.in_float32 {
                 all.float32_values += one.totals.floating_values;
             }
+            all.totals.kept_values += one.totals.kept_values;
             all.totals.other_bytes += one.totals.other_bytes;
         }
         Ok(all)
@@ -132,11 +133,23 @@ pub(in crate::residency) async fn read_header(
     Ok(header)
 }
 
+/// Of one tensor.
+pub(super) struct Sizes {
+    pub(super) values: u64,
+    pub(super) bytes: u64,
+    /// `None`: it is not floating.
+    pub(super) kind: Option<Kind>,
+    /// A matrix that stays in its half type on a CPU.
+    pub(super) is_kept: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Totals {
     pub(super) parameters: u64,
     /// Values in floating tensors.
     pub(super) floating_values: u64,
+    /// Of these, the ones of matrices that stay in their half type on a CPU.
+    pub(super) kept_values: u64,
     /// Bytes in all other tensors.
     pub(super) other_bytes: u64,
     /// What most floating values are stored as.
@@ -146,17 +159,22 @@ pub(super) struct Totals {
 impl Totals {
     fn of(headers: &[header::Header]) -> Self {
         let tensors = headers.iter().flat_map(|header| &header.tensors);
-        Self::sum(
-            tensors.map(|tensor| (tensor.elements(), tensor.bytes(), floating_kind(tensor.dtype))),
-        )
+        Self::sum(tensors.map(|tensor| Sizes {
+            values: tensor.elements(),
+            bytes: tensor.bytes(),
+            kind: floating_kind(tensor.dtype),
+            is_kept: is_kept(tensor.dtype, tensor.shape.len()),
+        }))
     }
 
-    /// Of tensors by their values, bytes and, where they are floating, their type.
-    pub(super) fn sum(tensors: impl Iterator<Item = (u64, u64, Option<Kind>)>) -> Self {
+    pub(super) fn sum(tensors: impl Iterator<Item = Sizes>) -> Self {
         let mut by_kind: Vec<(Kind, u64)> = Vec::new();
-        let (mut parameters, mut floating_values, mut other_bytes) = (0, 0, 0);
-        for (values, bytes, kind) in tensors {
+        let (mut parameters, mut floating_values, mut kept_values, mut other_bytes) = (0, 0, 0, 0);
+        for Sizes { values, bytes, kind, is_kept } in tensors {
             parameters += values;
+            if is_kept {
+                kept_values += values;
+            }
             let Some(kind) = kind else {
                 other_bytes += bytes;
                 continue;
@@ -169,7 +187,7 @@ impl Totals {
         }
         let stored =
             by_kind.into_iter().max_by_key(|(_, sum)| *sum).map_or(Kind::Float, |(kind, _)| kind);
-        Self { parameters, floating_values, other_bytes, stored }
+        Self { parameters, floating_values, kept_values, other_bytes, stored }
     }
 }
 

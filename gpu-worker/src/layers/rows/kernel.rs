@@ -120,6 +120,10 @@ impl<T: Stored> Product<T> {
                         );
                     }
                 }
+                #[expect(
+                    clippy::needless_range_loop,
+                    reason = "one row's values at a time, or registers run out"
+                )]
                 for row in 0..N {
                     let x = S::load(xs.add(row * in_dim + at));
                     for column in 0..M {

@@ -26,6 +26,7 @@ pub enum LoadStep {
 pub struct Load {
     request: LoadModelRequest,
     chooser: Chooser,
+    fleet: Arc<Fleet>,
     /// Every progress moves the deadline to this long from then; `None`: it stands.
     patience: Option<Duration>,
     /// How far it was last.
@@ -56,8 +57,8 @@ impl Load {
             wait: true,
             deadline,
         };
-        let chooser = Chooser::new(fleet, terms);
-        Self { chooser, request, patience, progress: None, state: State::Choosing }
+        let chooser = Chooser::new(fleet.clone(), terms);
+        Self { chooser, fleet, request, patience, progress: None, state: State::Choosing }
     }
 
     /// The next step; after `Ready` or a failure there is none.
@@ -115,7 +116,12 @@ impl Load {
                     self.chooser.extend(Instant::now() + patience);
                     self.progress = Some(event.clone());
                 }
-                return Ok(Some(step(event, worker)));
+                let step = step(event, worker);
+                if let LoadStep::Ready(residency, worker) = &step {
+                    let (id, generation) = (&residency.residency_id, residency.generation);
+                    self.fleet.shown(worker, |view| view.generation(id) >= generation).await;
+                }
+                return Ok(Some(step));
             }
             Ok(None) => tonic::Status::unavailable("the stream ended before the model was ready"),
             Err(status) => status,

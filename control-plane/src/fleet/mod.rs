@@ -16,6 +16,7 @@ mod restarts;
 mod run;
 mod scrutiny;
 mod seats;
+mod shown;
 mod spawn;
 mod supervision;
 mod token;

@@ -102,6 +102,13 @@ impl View {
         self.status.as_ref().map_or("", |status| &status.incarnation)
     }
 
+    /// The latest generation of a residency, by its id; 0: it is not there.
+    pub fn generation(&self, residency_id: &str) -> u64 {
+        let mut residencies = self.status.iter().flat_map(|status| &status.residencies);
+        let found = residencies.find(|residency| residency.residency_id == residency_id);
+        found.map_or(0, |residency| residency.generation)
+    }
+
     /// When the residency was last told.
     pub fn told_at(&self, residency_id: &str) -> Instant {
         self.told.get(residency_id).copied().unwrap_or(self.since)

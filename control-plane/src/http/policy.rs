@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     failure::{Code, Failure},
-    fleet::Link,
+    fleet::{Link, View},
     strict,
 };
 
@@ -76,20 +76,28 @@ pub(super) async fn patch(
     };
     let (mut workers, mut kept) = (Vec::new(), true);
     for worker in app.fleet.workers() {
-        let takes_it = {
+        let (is_up, known): (bool, Vec<(String, u64)>) = {
             let view = worker.view();
-            let mut residencies = view.status.iter().flat_map(|status| &status.residencies);
-            view.link == Link::Up
-                && (policy.dtype.is_some()
-                    || residencies.any(|residency| residency.model_id == model.model_id))
+            let residencies = view.status.iter().flat_map(|status| &status.residencies);
+            let of_model = residencies.filter(|residency| residency.model_id == model.model_id);
+            let generations =
+                of_model.map(|residency| (residency.residency_id.clone(), residency.generation));
+            (view.link == Link::Up, generations.collect())
         };
-        if takes_it {
+        if is_up && (policy.dtype.is_some() || !known.is_empty()) {
             let request = ConfigureRequest {
                 residencies: vec![policy.clone()],
                 budgets: Vec::new(),
                 drain: None,
             };
             kept &= worker.client().configure(request).await?.into_inner().kept;
+            let is_shown = |view: &View| {
+                known.iter().all(|(id, before)| {
+                    let generation = view.generation(id);
+                    generation == 0 || generation > *before
+                })
+            };
+            app.fleet.shown(&worker, is_shown).await;
             workers.push(worker.id());
         }
     }

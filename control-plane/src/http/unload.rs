@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{App, answer::ErrorAnswer, body, model::model_ref};
 use crate::{
     failure::{Code, Failure},
-    fleet::{Link, Worker},
+    fleet::{Fleet, Link, Worker},
     strict, tasks,
 };
 
@@ -102,7 +102,7 @@ async fn release(
     let request = UnloadModelRequest { model: Some(model.clone()), task: task.to_owned(), force };
     let workers = app.fleet.workers();
     let reachable = workers.iter().filter(|worker| worker.view().link == Link::Up);
-    let answers = reachable.map(|worker| release_on(worker, request.clone()));
+    let answers = reachable.map(|worker| release_on(&app.fleet, worker, request.clone()));
     let mut answer = UnloadAnswer { unloaded: Vec::new(), bytes_freed: 0 };
     let mut failures = Vec::new();
     for outcome in futures::future::join_all(answers).await {
@@ -124,11 +124,15 @@ async fn release(
 }
 
 async fn release_on(
+    fleet: &Fleet,
     worker: &Worker,
     request: UnloadModelRequest,
 ) -> Result<Vec<UnloadedFrom>, Failure> {
     let mut client = worker.client();
     let answer = worker.while_up(client.unload_model(request)).await?.into_inner();
+    let gone = answer.unloaded.iter().filter(|unloaded| !unloaded.weights_kept);
+    let gone: Vec<_> = gone.map(|unloaded| &unloaded.residency_id).collect();
+    fleet.shown(worker, |view| gone.iter().all(|id| view.generation(id) == 0)).await;
     let id = worker.id();
     Ok(answer
         .unloaded

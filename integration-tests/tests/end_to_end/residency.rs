@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::harness::{
     models::{SLOW, TINY},
     system::{Setup, System},
-    zoo::{self, STORYTELLER, list},
+    zoo::{self, GAP_FILLER, SENTENCES, SHAPES, STORYTELLER, list},
 };
 
 async fn with_models(write: impl FnOnce(&Path)) -> (System, TempDir) {
@@ -76,6 +76,47 @@ async fn fifty_first_requests_load_the_model_once() {
         }
     }
     assert_eq!(residencies.len(), 1, "{residencies:?}");
+}
+
+#[tokio::test]
+async fn weights_take_what_the_plan_said_and_matrices_of_a_half_type_stay_half() {
+    let system = Setup::of(&[&zoo::hub()]).start().await;
+    let api = system.api();
+    // Stored in float16; a CPU widens what are no matrices, such as the weights of convolutions.
+    for (model_id, of_two_bytes) in
+        [(STORYTELLER, 0.99), (SHAPES, 0.8), (GAP_FILLER, 0.98), (SENTENCES, 0.0)]
+    {
+        let plan = api.post("/api/placement/explain", &json!({"model_id": model_id})).await.ok();
+        let planned = plan["estimates"][0]["weight_bytes"].as_u64().expect("bytes");
+        let request = api.request(reqwest::Method::POST, "/api/models/load");
+        api.events(request.json(&json!({"model_id": model_id}))).await.all().await;
+        let model = api.until_model(model_id).await;
+        assert_eq!(
+            (&model["dtype"], &model["bytes"]["weights"]),
+            (&json!("float32"), &json!(planned))
+        );
+        let values = model["parameters"].as_f64().expect("a number");
+        let found = 2.0 - planned as f64 / values / 2.0;
+        println!("{model_id}: {found:.3} of the values take two bytes");
+        assert!((of_two_bytes..=1.0).contains(&found), "{model}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_is_asked_for_after_an_answer_has_what_the_answer_said() {
+    let (system, _hub) = with_models(|hub| TINY.write(hub, "it/tiny")).await;
+    let api = system.api();
+    for round in 0..10 {
+        let done = api.post("/api/models/load", &json!({"model_id": "it/tiny"})).await.ok();
+        let model = api.model("it/tiny").await.expect("it was loaded");
+        assert_eq!(model["status"], "ready");
+        assert_eq!(model["residency_id"], done["model"]["residency_id"]);
+        let pinned = round % 2 == 0;
+        api.patch("/api/models/it/tiny", &json!({"pinned": pinned})).await.ok();
+        assert_eq!(api.model("it/tiny").await.expect("it is there")["pinned"], pinned);
+        api.post("/api/models/unload", &json!({"model_id": "it/tiny"})).await.ok();
+        assert_eq!(api.model("it/tiny").await, None);
+    }
 }
 
 #[tokio::test]

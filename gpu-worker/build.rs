@@ -4,6 +4,7 @@ use std::{env, fs, path::PathBuf};
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
+    println!("cargo:rerun-if-changed=src/memory/registry.cpp");
     println!("cargo:rerun-if-changed=src/memory/shim.cpp");
     let libtorch = PathBuf::from(env::var("LIBTORCH").expect("LIBTORCH names the libtorch folder"));
     let libtorch = fs::canonicalize(&libtorch).unwrap_or_else(|_| {
@@ -13,6 +14,7 @@ fn main() {
     cc::Build::new()
         .cpp(true)
         .std("c++17")
+        .file("src/memory/registry.cpp")
         .file("src/memory/shim.cpp")
         .include(libtorch.join("include"))
         .include(libtorch.join("include/torch/csrc/api/include"))

@@ -11,7 +11,7 @@ use gpu_worker::{
     config::Config,
     figures,
     hub::{Hub, HubConfig, Token as HubToken},
-    memory::{cuda, openmp, sigbus},
+    memory::{cuda, openmp, shim, sigbus},
     residency::{
         FactsCache, Residencies, Settings, WORN_OUT,
         device::DeviceInfo,
@@ -73,6 +73,8 @@ fn run(
         json: config.log_json,
         otlp_endpoint: config.otlp_endpoint.as_deref(),
     })?;
+    let (kept, left_out) = shim::registrations();
+    tracing::debug!(kept, left_out, "libtorch's kernels are registered");
     match cuda {
         Ok(found) => tracing::debug!(?found, "libtorch is there"),
         Err(error) => tracing::warn!(error = ?error, "CUDA cannot be used"),

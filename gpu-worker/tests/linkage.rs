@@ -5,7 +5,7 @@
 use std::{env, fs, path::Path};
 
 use object::{
-    Endianness,
+    Endianness, Object, ObjectSymbol,
     elf::{DT_NEEDED, FileHeader64},
     read::elf::{Dyn, FileHeader},
 };
@@ -41,6 +41,22 @@ fn what_links_the_worker_needs_the_cpu_libraries_and_not_cuda() {
         assert!(needed.iter().any(|name| name == library), "{library} is not in {needed:?}");
     }
     assert!(!needed.iter().any(|name| is_cuda(name)), "{needed:?}");
+}
+
+/// libtorch registers its kernels through functions of the program (`src/memory/registry.cpp`), which are found only
+/// where the program exports them.
+#[test]
+fn kernels_that_never_run_are_left_out() {
+    let (kept, left_out) = gpu_worker::memory::shim::registrations();
+    println!("{kept} kernels, {left_out} left out");
+    assert!(kept > 5000 && left_out > 1000, "{kept} kernels, {left_out} left out");
+    let data = fs::read(env!("CARGO_BIN_EXE_gpu-worker")).unwrap();
+    let binary = object::File::parse(data.as_slice()).unwrap();
+    let exported = binary.dynamic_symbols().filter(|symbol| symbol.is_definition());
+    let names: Vec<&str> = exported.filter_map(|symbol| symbol.name().ok()).collect();
+    for function in ["Dispatcher12registerImpl", "registerOperator"] {
+        assert!(names.iter().any(|name| name.contains(function)), "{function} is not in {names:?}");
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! `/openapi.json` and the rendered reference at `/docs`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
-use axum::Router;
+use axum::{Router, body::Bytes, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
 use serde_json::{Map, Value};
 use utoipa::{
     OpenApi, PartialSchema, ToSchema,
@@ -11,7 +11,7 @@ use utoipa::{
         schema::{AdditionalProperties, SchemaType, Type},
     },
 };
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
     catalogue, envelope::RunOptions, evictions, explain, form::InferenceForm, health, inference,
@@ -64,9 +64,18 @@ pub fn openapi_json() -> String {
     Document::openapi().to_pretty_json().expect("the document is plain JSON")
 }
 
+/// The document as it is served. Made when it is first asked for: it takes megabytes to make, and few ask.
+static SERVED: LazyLock<Bytes> =
+    LazyLock::new(|| Document::openapi().to_json().expect("the document is plain JSON").into());
+
+async fn served() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], SERVED.clone())
+}
+
 /// `/openapi.json` and `/docs`; nothing is loaded from elsewhere.
 pub(super) fn docs() -> Router {
-    SwaggerUi::new("/docs").url("/openapi.json", Document::openapi()).into()
+    let page = SwaggerUi::new("/docs").config(Config::from("/openapi.json"));
+    Router::from(page).route("/openapi.json", get(served))
 }
 
 /// A prediction of any task: one branch per task.

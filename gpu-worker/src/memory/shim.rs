@@ -56,6 +56,7 @@ unsafe extern "C" {
         data: *mut c_void,
         n_threads: c_uint,
     ) -> bool;
+    fn shim_registrations(kept: *mut u64, left_out: *mut u64);
     fn shim_inference_mode_new() -> *mut c_void;
     fn shim_inference_mode_drop(guard: *mut c_void);
     fn shim_autocast_cuda_dtype(scalar_type: c_int) -> c_int;
@@ -132,6 +133,15 @@ impl Drop for Generator {
         // SAFETY: made by `shim_generator_new`, and dropped once.
         unsafe { shim_generator_drop(self.generator.as_ptr()) }
     }
+}
+
+/// Kernels that libtorch has registered, and those of kinds of tensors that never occur here, which were left out
+/// (`registry.cpp`). Both 0: libtorch was not asked to leave anything out.
+pub fn registrations() -> (u64, u64) {
+    let (mut kept, mut left_out) = (0, 0);
+    // SAFETY: both are written to, and outlive the call.
+    unsafe { shim_registrations(&raw mut kept, &raw mut left_out) };
+    (kept, left_out)
 }
 
 /// Gives the caching allocator's unused blocks back to the device. `false`: there is no accelerator.

@@ -112,7 +112,9 @@ impl RelativeAttention {
         let (mut position_keys, mut position_queries) = (None, None);
         if let Some(path) = config.embeddings {
             let step = Step::whole();
-            let mut table = root.at(path).get("weight", &[2 * config.span, dim])?;
+            // Only its products stay.
+            let table = root.at(path).matrix("weight", &[2 * config.span, dim])?;
+            let mut table = table.to_kind(root.kind());
             if let Some((path, eps)) = config.norm {
                 table = LayerNorm::load(&root.at(path), dim, eps)?.forward(&table, &step);
             }
